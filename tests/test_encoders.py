@@ -1,0 +1,66 @@
+"The image streams and the text encoders agree: one space, one unit of size, one face."
+import open_clip
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rs_zeroseg.encoders import POLICIES, CLIPDense, PocketViT, TimmDense, apply_freeze
+from rs_zeroseg.text import CLIP_NAMES, CachedText, CLIPText, WordLlamaText, make_clip
+from rs_zeroseg.vocab import TEMPLATES
+
+
+@pytest.fixture
+def small_clip(monkeypatch):
+    "CLIP in miniature, through the same code path as the real ones."
+    config = dict(embed_dim=24, vision_cfg=dict(image_size=48, layers=2, width=32, head_width=8, patch_size=16),
+                  text_cfg=dict(context_length=77, vocab_size=49408, width=32, heads=2, layers=1))
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: dict(config))
+    torch.manual_seed(0)
+    return make_clip("ViT-B-16")
+
+
+@pytest.mark.parametrize("name", CLIP_NAMES)
+def test_clip_towers_meet_in_one_space(name):
+    with torch.device("meta"):
+        clip = make_clip(name)
+        assert CLIPDense(clip).dim == clip.text_projection.shape[1] == CLIPDense(clip)(torch.zeros(1, 3, 64, 64)).shape[1]
+
+
+def test_words_score_every_patch(small_clip, tmp_path):
+    text = CachedText(CLIPText(small_clip, open_clip.get_tokenizer("ViT-B-16"), "small"), tmp_path)
+    stream = CLIPDense(small_clip)
+    assert text.dim == stream.dim
+    E, f_vlm = text.encode(["water", "tennis court"]), stream(torch.rand(2, 3, 40, 70))
+    scores = torch.einsum("bdhw,kd->bkhw", F.normalize(f_vlm, dim=1), E)
+    assert scores.shape == (2, 2, 3, 5) and scores.abs().max() <= 1 + 1e-5
+
+
+def test_taking_the_tower_apart_leaves_the_clip_as_it_was(small_clip):
+    "CLIPDense shares layers with its CLIP; a split of query, key and value must not show in either."
+    image = torch.rand(1, 3, 48, 48)
+    before = small_clip.encode_image(image).detach()
+    apply_freeze(CLIPDense(small_clip), "qv")
+    assert torch.allclose(small_clip.encode_image(image), before, atol=1e-5)
+
+
+def test_pocket_stream_fits_the_pocket_text():
+    text = WordLlamaText()
+    stream = PocketViT(dim=32, depth=1, out_dim=text.dim)
+    assert stream.dim == text.encode(["water"]).shape[1] == stream(torch.rand(1, 3, 30, 50)).shape[1]
+
+
+def test_prompts_reach_the_key(small_clip):
+    tokenizer = open_clip.get_tokenizer("ViT-B-16")
+    keys = {CLIPText(small_clip, tokenizer, "small", templates).key for templates in (TEMPLATES, TEMPLATES[:1], TEMPLATES)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("make", [lambda c: CLIPDense(c), lambda c: TimmDense("vit_tiny_patch16_224"), lambda c: PocketViT(dim=32, depth=1)],
+                         ids=["clip", "timm", "pocket"])
+def test_one_face(make, small_clip):
+    stream, image = make(small_clip).eval(), torch.rand(1, 3, 33, 70)
+    h, w = (-(-s // stream.patch_px) for s in image.shape[-2:])
+    before = stream(image)
+    assert stream.input_px is None and before.shape == (1, stream.dim, h, w)
+    for policy in (*POLICIES, "freeze"):
+        assert torch.allclose(apply_freeze(stream, policy)(image), before, atol=1e-4), policy
