@@ -69,7 +69,7 @@ def check_pairs(pairs: dict, tiles: list[int], source: Path):
     for tile in tiles:
         whole = [part for (t, part), pair in pairs.items() if t == tile and len(pair) == 2]
         if len(whole) != PARTS:
-            raise ValueError(f"{source}: Tile {tile} has {len(whole)} pairs of image and mask, not {PARTS}; choose other --tiles or fetch it again")
+            raise ValueError(f"{source}: Tile {tile} has {len(whole)} pairs of image and mask, not {PARTS}; choose other --tiles")
 
 
 def convert(image: bytes, mask: bytes, name: str) -> bytes:
@@ -77,8 +77,10 @@ def convert(image: bytes, mask: bytes, name: str) -> bytes:
     try:
         picture, colours = Image.open(io.BytesIO(image)), Image.open(io.BytesIO(mask)).convert("RGB")
         picture.load()
-    except (UnidentifiedImageError, OSError) as error: raise ValueError(f"{name}: broken image file ({error}); fetch the archive again") from None
-    if picture.size != colours.size: raise ValueError(f"{name}: the mask has {colours.size} pixels, its image {picture.size}; leave this tile out with --tiles")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:       # Pillow reports some broken PNGs as SyntaxError
+        raise ValueError(f"{name}: broken image file ({error}); fetch the archive again") from None
+    if picture.size != colours.size:
+        raise ValueError(f"{name}: the mask has {colours.size} pixels, its image {picture.size}; leave this tile out with --tiles")
     index = Image.fromarray(published_labels().encode(np.asarray(colours), name).astype(np.uint8))
     index.putpalette([int(c[i:i + 2], 16) for c, _, _ in CATEGORIES for i in (1, 3, 5)] + [0] * 3 * (IGNORE - len(CATEGORIES)) + [255] * 3)
     out = io.BytesIO()
@@ -129,7 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      epilog="example: python data_scripts/dubai.py --out data/dubai --tiles 1 2 3 4")
     parser.add_argument("--out", type=Path, default=Path("data/dubai"), help="folder to write (default: data/dubai)")
-    parser.add_argument("--tiles", type=int, nargs="+", default=list(range(1, 9)), choices=range(1, 9), help="which tiles (default: all 8)", metavar="N")
+    parser.add_argument("--tiles", type=int, nargs="+", default=list(range(1, 9)), choices=range(1, 9), metavar="N",
+                        help="which tiles (default: all 8)")
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--archive", type=Path, help="the zip file, fetched in a browser; nothing is downloaded")
     given.add_argument("--source", type=Path, help="an unpacked folder: 'Tile N/images/...' or 'images/Tile N/...'; nothing is downloaded")
@@ -141,7 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         source = options.archive or options.source or download(URL, options.out / "archive.zip")
         if not source.exists(): raise ValueError(f"{source}: no such file or folder")
-        if source.is_file() and not zipfile.is_zipfile(source): raise ValueError(f"{source}: not a zip file; download it from {PAGE} and give it with --archive")
+        if source.is_file() and not zipfile.is_zipfile(source):
+            raise ValueError(f"{source}: not a zip file; download it from {PAGE} and give it with --archive")
         count = build(source, options.out, tiles)
     except RuntimeError as error:
         print(f"{error}\nDownload 'archive.zip' from {PAGE} (button 'Download', free account), then: "

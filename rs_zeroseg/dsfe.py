@@ -11,6 +11,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from .encoders import ChannelNorm
+
 # %% ../nbs/07_dsfe.ipynb #07000010
 def resize(
     x:Tensor,               # (B,C,h,w) features or scores, any real
@@ -30,7 +32,7 @@ class DSFE(nn.Module):
         super().__init__()
         self.proj_vlm = nn.Conv2d(vlm_dim, dim, 1)
         self.proj_rsi = nn.Conv2d(rsi_dim, dim, 1)
-        self.conv = nn.Sequential(nn.Conv2d(2*dim, dim, 3, padding=1, bias=False), nn.GroupNorm(8, dim), nn.GELU())
+        self.conv = nn.Sequential(nn.Conv2d(2*dim, dim, 3, padding=1, bias=False), ChannelNorm(dim), nn.GELU())
 
     def forward(self,
         f_vlm:Tensor,   # (B,Dv,h,w) patch tokens of the VLM stream

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLIP_MEAN', 'CLIP_STD', 'ALIASES', 'POLICIES', 'DenseStream', 'self_attention', 'ValueAttention', 'CLIPDense',
-           'backbone_state', 'TimmDense', 'LocalBlock', 'PocketViT', 'attention_parameters', 'apply_freeze']
+           'backbone_state', 'TimmDense', 'LocalBlock', 'ChannelNorm', 'PocketViT', 'attention_parameters',
+           'apply_freeze']
 
 # %% ../nbs/06_encoders.ipynb #06000002
 import re
@@ -183,13 +184,18 @@ class LocalBlock(nn.Module):
         x = x + y
         return x + self.mlp(self.norm2(x))
 
-# %% ../nbs/06_encoders.ipynb #06000036
+# %% ../nbs/06_encoders.ipynb #06000037
+class ChannelNorm(nn.LayerNorm):
+    "Layer norm over the channels of each pixel, (B,C,H,W) -> same; no pixel sees another."
+    def forward(self, x): return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+# %% ../nbs/06_encoders.ipynb #06000039
 class PocketViT(nn.Module):
     "Small ViT: convolutional stem (stride 8), `depth` local blocks, (B,3,H,W) -> patch tokens (B,out_dim or dim,h,w)."
     patch_px = 8
     def __init__(self, dim:int=128, depth:int=4, heads:int=4, window:int=4, out_dim:int|None=None):
         super().__init__()
-        conv = lambda i, o, s: nn.Sequential(nn.Conv2d(i, o, 3, s, 1, bias=False), nn.GroupNorm(8, o), nn.GELU())
+        conv = lambda i, o, s: nn.Sequential(nn.Conv2d(i, o, 3, s, 1, bias=False), ChannelNorm(o), nn.GELU())
         self.stem = nn.Sequential(conv(3, 32, 2), conv(32, 64, 2), conv(64, 64, 1), conv(64, dim, 2))
         self.blocks = nn.ModuleList(LocalBlock(dim, heads, window) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
@@ -204,7 +210,7 @@ class PocketViT(nn.Module):
         x = self.proj(self.norm(x)).permute(0, 3, 1, 2)        # (B,D,h,w)
         return x[..., :-(-H//self.patch_px), :-(-W//self.patch_px)]
 
-# %% ../nbs/06_encoders.ipynb #06000045
+# %% ../nbs/06_encoders.ipynb #06000048
 _ATTENTION = re.compile(r"(^|\.)(attn|blocks\.\d+)\.(in_proj_(weight|bias)|(out_proj|qkv|proj|value|[qkv]_proj)\.|[qkv]_bias)")
 _QV = re.compile(r"original[02]$|[qv]_(bias|proj)|attn\.value\.")     # original0..2: query, key, value after the split
 
@@ -236,7 +242,7 @@ def _split_qkv(stream, split):
             elif split and not parametrize.is_parametrized(module, tensor) and getattr(module, tensor) is not None:
                 parametrize.register_parametrization(module, tensor, _SplitQKV())
 
-# %% ../nbs/06_encoders.ipynb #06000046
+# %% ../nbs/06_encoders.ipynb #06000049
 POLICIES = ("freeze", "attention", "full", "qv")
 
 

@@ -143,6 +143,10 @@ class ModelConfig:
     carh:bool = True                        # off: Table 2, "w/o CARH"; both off: "Base DSFE"
     similarity:bool = True                  # add the cosine of F_VLM and E(t_k); off: Eq. 10 to the letter
     refine:bool = True                      # let the query read the image before A_k is taken (V of Eq. 9)
+    window:int|None = None                  # side of MS-CAM's attention windows in tokens; None: over the whole grid
+    vlm_px:int|None = None                  # side to which the VLM stream resizes the image; None: the image's own size
+    rsi_px:int|None = None                  # the same for the RSI stream
+    patch_px:int = 8                        # image pixels per cell of the grid that MS-CAM starts from
     threshold:float = .5                    # default probability of "none of the words"
 
 
@@ -161,10 +165,10 @@ class RSZeroSeg(Segmenter):
         super().__init__(text, config.threshold)
         c = self.config = config
         self.vlm, self.rsi, self.dsfe = vlm, rsi, DSFE(vlm.dim, rsi.dim, c.dim)
-        self.mscam = MSCAM(c.dim, c.heads, c.scales, c.out_dim, c.out_stride) if c.mscam else None
+        self.mscam = MSCAM(c.dim, c.heads, c.scales, c.out_dim, c.out_stride, c.patch_px, window=c.window) if c.mscam else None
         dense_dim = c.out_dim if c.mscam else c.dim
         self.head = CARH(dense_dim, vlm.dim, hidden=c.hidden, refine=c.refine) if c.carh else CosineHead(dense_dim, vlm.dim)
-        self.sim_scale = nn.Parameter(torch.tensor(10.)) if c.similarity else None
+        self.similarity = nn.Parameter(torch.tensor([2.3, 0.])) if c.similarity else None   # log scale, bias
 
     def encode_image(self, image):
         f_vlm, f_rsi = self.vlm(image), self.rsi(image)                   # (B,D_E,h,w), (B,D_RSI,h2,w2)   Eq. 1-2
@@ -175,7 +179,8 @@ class RSZeroSeg(Segmenter):
     def score(self, features, text_emb):
         text_emb = F.normalize(text_emb, dim=-1)
         logits, attention = self.head(features.dense, text_emb)           # (B,K,h',w') each               Eq. 9-10
-        if self.sim_scale is not None:
+        if self.similarity is not None:
             cosine = torch.einsum("bdhw,kd->bkhw", features.vlm, text_emb)
-            logits = logits + self.sim_scale*F.interpolate(cosine, logits.shape[-2:], mode="bilinear", align_corners=False)
+            cosine = F.interpolate(cosine, logits.shape[-2:], mode="bilinear", align_corners=False)
+            logits = logits + self.similarity[0].exp()*cosine + self.similarity[1]
         return logits, attention

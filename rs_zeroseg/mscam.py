@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 from .dsfe import resize
+from .encoders import ChannelNorm
 
 # %% ../nbs/08_mscam.ipynb #08000010
 class CrossAttention(nn.Module):
@@ -70,8 +71,8 @@ def conv_block(
     outputs:int,    # channels out, a multiple of 8
     stride:int=1,   # 1 keeps the size, 2 halves it (rounded up)
 )->nn.Sequential:
-    "3x3 convolution, GroupNorm, GELU: (B,inputs,h,w) -> (B,outputs,ceil(h/stride),ceil(w/stride))."
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(8, outputs), nn.GELU())
+    "3x3 convolution, ChannelNorm, GELU: (B,inputs,h,w) -> (B,outputs,ceil(h/stride),ceil(w/stride))."
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), ChannelNorm(outputs), nn.GELU())
 
 # %% ../nbs/08_mscam.ipynb #08000023
 class MSCAM(nn.Module):
@@ -107,7 +108,7 @@ def _build_upsampling(self:MSCAM, dim:int, out_stride:int, patch_px:int, skip_di
     self.up = nn.ModuleList(conv_block(b + skip_dim, b) for b in widths[1:])
     stem = [2**i for i in range(20) if steps and 2**i <= self.strides[0] and (i or out_stride == 1)]
     self.stem = nn.ModuleDict({str(s): conv_block(3 if s == stem[0] else skip_dim, skip_dim, min(s, 2)) for s in stem})
-    self.out = nn.Conv2d(widths[-1], self.out_dim, 1)
+    self.out = nn.Sequential(nn.Conv2d(widths[-1], self.out_dim, 1), ChannelNorm(self.out_dim))   # unit size, whatever the streams are
 
 # %% ../nbs/08_mscam.ipynb #08000026
 @patch

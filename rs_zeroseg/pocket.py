@@ -84,13 +84,14 @@ SETTINGS = {
     "wild": dict(ground={"tree": 3, "grass": 2, "bare soil": 1.5, "sand": 1}, roads="country", plots="", water=.45, trees=.25),
 }
 ALL = dict(rural=1.2, suburb=1, town=.8, desert=.7, villas=.7, dunes=.7, coast=1, works=.7, wild=.9)
-RARE = {"railway": .17, "airplane": .19, "running track": .17, "solar panel": .23, "greenhouse": .2, "orchard": .25, "storage tank": .21,
+RARE = {"railway": .17, "airplane": .19, "running track": .17, "solar panel": .19, "greenhouse": .2, "orchard": .25, "storage tank": .21,
         "parking lot": .42, "tennis court": .2, "swimming pool": .25, "boat": .6}
 DOMAINS = {
     "landdiscover": Domain((.4, 1.), ALL, RARE, tuple(n for n in INDEX if n not in ("flooded road", "flooded building", "truck", "bus"))),
     "flair": Domain((.2, .4), dict(rural=3, suburb=2, coast=1, wild=2),
                     {"orchard": .35, "greenhouse": .25, "swimming pool": .3},
-                    ("grass", "tree", "water", "bare soil", "sand", "cropland", "road", "building", "greenhouse", "swimming pool", "orchard"),
+                    ("grass", "tree", "water", "bare soil", "sand", "cropland", "road", "building", "greenhouse",
+                     "swimming pool", "orchard"),
                     (.95, 1.03, .97), .85, .85),
     "fast": Domain((.5, .8), dict(suburb=1, town=1.5, desert=1, villas=.5, coast=1.5, works=2),
                    {"airplane": .45, "storage tank": .35, "tennis court": .4, "running track": .3, "parking lot": .6, "swimming pool": .3,
@@ -196,6 +197,12 @@ class Canvas:
             p = rect(x, y, w + margin, h + margin, a)
             if self.is_free(p, water): self.take(p); return x, y, a
 
+    def place_block(self, w, h):
+        "A spot for a block of that size or, where there is no room, of a smaller one -> (x, y, angle, w, h) or None."
+        for s in (1., .75, .55):
+            spot = self.place(w*s, h*s)
+            if spot: return *spot, w*s, h*s
+
     def label_at(self, box):
         "The label under the whole of a box's corners, or -1 where they differ or lie outside."
         p = np.round(box*2).astype(int)
@@ -298,7 +305,7 @@ def network(c:Canvas) -> None:
         v = offset + (bend*t**2 if c.setting["roads"] == "grid" else size*.06*np.sin(t/size*rng.uniform(2, 6) + rng.uniform(0, 6)))
         p, width = turn(np.stack([t, v], 1), a) + size/2, c.m(width)
         side = turn([(0, width/2)], a)
-        at = np.clip((p + np.array([[[-1]], [[0]], [[1]]])*side)/2, 0, len(free) - 1).astype(int)      # (3,n,2): left edge, middle, right edge
+        at = np.clip((p + np.array([[[-1]], [[0]], [[1]]])*side)/2, 0, len(free) - 1).astype(int)   # (3,n,2): left, middle, right
         stop = np.isin(free[at[..., 1], at[..., 0]], [1] if bridge else [1, 2]).any(0)
         for run in np.split(np.arange(n), np.flatnonzero(np.diff(stop)) + 1):
             if not stop[run[0]] and len(run) > 4: c.roads.append((p[run], width))
@@ -450,7 +457,8 @@ def plots(c:Canvas) -> None:
         if spot: build(*spot[:2], w, h, spot[2])
 
 # %% ../nbs/03_pocket.ipynb #03000039
-PAINT = np.array([(236, 236, 236), (205, 207, 210), (150, 152, 156), (58, 60, 64), (30, 31, 36), (150, 40, 38), (46, 70, 120), (222, 222, 224)])
+PAINT = np.array([(236, 236, 236), (205, 207, 210), (150, 152, 156), (58, 60, 64), (30, 31, 36), (150, 40, 38), (46, 70, 120),
+                  (222, 222, 224)])
 LORRY = np.array([(226, 224, 218), (196, 196, 196), (170, 70, 60), (70, 100, 146), (206, 170, 84)])
 
 
@@ -579,9 +587,9 @@ def solar(c):
     "A solar field: tilted dark blue rows with gaps."
     rng = c.rng
     w, h = rng.uniform(.25, .5)*c.reach, rng.uniform(.2, .4)*c.reach
-    spot = c.place(w, h)
+    spot = c.place_block(w, h)
     if not spot: return
-    x, y, a = spot; row = max(c.m(rng.uniform(3, 5)), 3.2); gap = row*rng.uniform(.3, .6)
+    x, y, a, w, h = spot; row = max(c.m(rng.uniform(3, 5)), 3.2); gap = row*rng.uniform(.3, .6)
     blue = c.tint([(38, 48, 82), (30, 38, 60), (52, 64, 104)][rng.integers(3)], 12)
     c.fill(rect(x, y, w, h, a), c.palette[rng.choice(["grass", "bare soil"])][0]*.85, "solar panel")
     for dy in np.arange(-h/2 + row/2, h/2 - row/2 + .1, row + gap):
@@ -593,11 +601,11 @@ def orchard(c):
     "A block of crowns in rows over grass or soil; the crowns themselves are drawn with the trees."
     rng = c.rng
     w, h = rng.uniform(.35, .65)*c.reach, rng.uniform(.3, .5)*c.reach
-    spot = c.place(w, h)
+    spot = c.place_block(w, h)
     if not spot: return
-    p = rect(spot[0], spot[1], w, h, spot[2])
+    x, y, a, w, h = spot; p = rect(x, y, w, h, a)
     c.fill(p, c.tint(c.palette[rng.choice(["grass", "bare soil"])].mean(0)), "orchard")
-    c.orchards.append((p, spot[2], max(c.m(rng.uniform(4, 7)), 6.)))
+    c.orchards.append((p, a, max(c.m(rng.uniform(4, 7)), 6.)))
 
 # %% ../nbs/03_pocket.ipynb #03000046
 def airplane(c):

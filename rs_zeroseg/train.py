@@ -10,6 +10,8 @@ import json
 import math
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -115,19 +117,51 @@ def _forget_after(path, step):
     path.write_text("".join(line + "\n" for line in keep), encoding="utf-8")
 
 
+class _Interrupt:
+    "Ctrl-C asks the loop to stop after the step in hand; a second one stops at once."
+    def __enter__(self):
+        self.asked, self.before = False, None
+        if threading.current_thread() is threading.main_thread(): self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, *_):
+        if self.asked: raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_):
+        if self.before is not None: signal.signal(signal.SIGINT, self.before)
+
+# %% ../nbs/14_train.ipynb #14000019
+def _step(accelerator, model, optimizer, loss_fn, batch, config, step):
+    "One optimiser step; returns the numbers to show."
+    loss, numbers = loss_fn(model, batch)
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the learning rate (now {config.lr})")
+    for group in optimizer.param_groups: group["lr"] = group["peak_lr"]*learning_rate(step, config)
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step(); optimizer.zero_grad()
+    return numbers | {"loss": loss.item()}
+
+# %% ../nbs/14_train.ipynb #14000020
 def fit(
     model:nn.Module,                              # trained in place
     loss_fn:Callable,                             # (model, batch) -> (loss, dict of numbers to show)
-    batches:Callable[[int], Iterator[dict]],      # batches(start) yields the batches of steps start, start+1, ...
+    batches:Callable[[int], Iterator],            # batches(start) yields the batches of steps start, start+1, ...
     config:TrainConfig,
-    out:Path|None=None,                           # folder for checkpoints and metrics.jsonl; resumes what it finds; None: keep nothing
+    out:str|Path|None=None,                       # folder for checkpoints and metrics.jsonl; resumes what it finds; None: keep nothing
     tracker:str|None=None,                        # any Accelerate tracker by name, e.g. 'tensorboard'
     name:str="training",                          # shown beside the progress bar
     progress:bool=True,
-)->list[dict]:                                    # one row of numbers per logged step
-    """Train `model` for `config.steps` steps with AdamW, a cosine schedule and gradient clipping; resume where `out` left off.
+)->list[dict]:                                    # a row of numbers (running means) every 25 steps
+    """Train `model` with AdamW, warm-up and cosine, and gradient clipping (section 3.6 of the paper); resume where `out` left off.
 
-    Ctrl-C finishes the step, saves and raises `KeyboardInterrupt`. Implementation details of section 3.6 of the paper."""
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C, after the step in hand is finished and saved.
+    FloatingPointError
+        If the loss is not finite."""
     precision = native_precision() if config.precision == "auto" else config.precision
     accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out)
     if tracker: accelerator.init_trackers(name, asdict(config))
@@ -136,30 +170,22 @@ def fit(
     if out is not None:
         out = Path(out); out.mkdir(parents=True, exist_ok=True)
         first = load_checkpoint(out, model, optimizer, asdict(config)); _forget_after(out/"metrics.jsonl", first)
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
-    rows, shown, began = [], {}, time.perf_counter(); model.train()
-    stream = batches(first); bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=name, disable=not (progress and main))
-    save = lambda step: out is not None and main and save_checkpoint(out, accelerator.unwrap_model(wrapped), optimizer.optimizer, step, asdict(config))
-    step = first
-    try:
+    wrapped, prepared = accelerator.prepare(model, optimizer)
+    rows, means, began, stream = [], {}, time.perf_counter(), batches(first); model.train()
+    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=name, disable=not (progress and main))
+    with bar, _Interrupt() as interrupt:
         for step in bar:
-            loss, numbers = loss_fn(wrapped, next(stream))
-            if not torch.isfinite(loss): raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the learning rate ({config.lr})")
-            for group in optimizer.param_groups: group["lr"] = group["peak_lr"]*learning_rate(step, config)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
-            optimizer.step(); optimizer.zero_grad()
-            for key, value in (numbers | {"loss": loss.item()}).items(): shown[key] = .95*shown.get(key, value) + .05*value
-            if (step + 1) % 25 == 0 or step + 1 == config.steps:
-                rows.append({"step": step + 1, "seconds": round(time.perf_counter() - began, 1)} | {k: round(v, 5) for k, v in shown.items()})
-                bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()})
-                if tracker: accelerator.log(shown, step=step + 1)
+            for key, value in _step(accelerator, wrapped, prepared, loss_fn, next(stream), config, step).items():
+                means[key] = .95*means.get(key, value) + .05*value
+            done = step + 1
+            if done % 25 == 0 or done == config.steps:
+                rows.append({"step": done, "seconds": round(time.perf_counter() - began, 1)} | {k: round(v, 5) for k, v in means.items()})
+                bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()})
+                if tracker: accelerator.log(means, step=done)
                 if out is not None and main: _log(out/"metrics.jsonl", rows[-1])
-            if (step + 1) % config.save_every == 0 or step + 1 == config.steps: save(step + 1)
-    except KeyboardInterrupt:
-        save(step)          # the weights after `step` finished steps
-        raise
-    finally:
-        bar.close(); model.eval()
-        if tracker: accelerator.end_training()
+            if out is not None and main and (done % config.save_every == 0 or done == config.steps or interrupt.asked):
+                save_checkpoint(out, model, optimizer, done, asdict(config))
+            if interrupt.asked: raise KeyboardInterrupt
+    if tracker: accelerator.end_training()
+    model.eval()
     return rows

@@ -78,7 +78,8 @@ def test_a_second_run_does_nothing_and_damage_is_repaired(tmp_path, source, caps
     assert set(json.loads((out / "manifest.json").read_text())["files"]) | {"manifest.json"} == {p.relative_to(out).as_posix() for p in out.rglob("*.*")}
 
 
-@pytest.mark.parametrize("harm,message", [("mask missing", "Tile 1 has 8 pairs"), ("colour", "mask value #010203"), ("size", "the mask has"), ("cut off", "broken image file")])
+@pytest.mark.parametrize("harm,message", [("mask missing", "Tile 1 has 8 pairs"), ("colour", "mask value #010203"), ("size", "the mask has"),
+                                          ("cut off", "broken image file")])
 def test_bad_input_is_named(tmp_path, source, capsys, harm, message):
     mask = source / "Tile 1" / "masks" / "image_part_004.png"
     if harm == "mask missing": mask.unlink()

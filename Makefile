@@ -1,0 +1,58 @@
+# `make demo` and `make test` are all you need; each makes .venv first when it is absent.
+PYTHON ?= python3
+VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-notebooks coverage test-slow lab export clean-notebooks readme figures bench
+
+help:             ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+$(STAMP): settings.ini setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+demo: $(STAMP)    ## a scene, five words, a map: written to out/demo
+	rs_zeroseg demo --out out/demo
+
+test: $(STAMP)    ## notebooks, pytest, line coverage over both
+	$(MAKE) --no-print-directory test-notebooks
+	$(MAKE) --no-print-directory coverage
+
+test-notebooks: $(STAMP)
+	nbdev_test --n_workers 2 --timing
+
+coverage: $(STAMP)
+	python tools/coverage_notebooks.py
+	coverage run --append -m pytest tests -q --durations=5 > .pytest.log 2>&1; rc=$$?; cat .pytest.log; coverage report; tail -n 1 .pytest.log; exit $$rc
+
+test-slow: $(STAMP)    ## the notebook cells marked slow, too
+	nbdev_test --n_workers 2 --timing --flags slow
+
+lab: $(STAMP)     ## JupyterLab on the notebooks
+	jupyter lab nbs
+
+export: $(STAMP)  ## notebooks -> package
+	nbdev_export
+
+clean-notebooks: $(STAMP)    ## strip what a run leaves behind
+	nbdev_clean
+
+readme: $(STAMP)  ## nbs/index.ipynb -> README.md
+	python tools/readme.py
+
+figures: $(STAMP) ## the notebooks' figures -> figures/
+	python tools/figures.py
+
+bench: $(STAMP)   ## parameters, multiply-adds and times of the presets
+	rs_zeroseg budget --preset pocket
+	rs_zeroseg budget --preset paper

@@ -1,0 +1,169 @@
+"Evaluation against independent counts: files to mIoU, windows, the pocket tiers, the threshold."
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from rs_zeroseg.checkpoint import PRESETS, build
+from rs_zeroseg.data import IGNORE, FolderDataset, map_to_labels
+from rs_zeroseg.evaluate import best_threshold, calibrate_threshold, evaluate, evaluate_pocket, predict
+from rs_zeroseg.model import Segmenter
+from rs_zeroseg.pocket import DOMAINS, make_scene
+from rs_zeroseg.raster import segment
+from rs_zeroseg.vocab import ABSENT, CATEGORIES, NEVER_CAPTIONED, tier
+
+
+class ByColour(Segmenter):
+    "Pointwise: the word 'r/g/b' is a colour in percent."
+    def __init__(self):
+        super().__init__(None)
+        self.one, self.images = torch.nn.Parameter(torch.ones(1)), 0
+
+    def encode_words(self, words): return torch.tensor([[int(v)/100 for v in w.split("/")] for w in words])
+
+    def encode_image(self, image):
+        self.images += 1
+        return SimpleNamespace(vlm=image, size=tuple(image.shape[-2:]))
+
+    def score(self, features, text_emb): return 1 - 9*(features.vlm[:, None] - text_emb[None, :, :, None, None]).square().sum(2), None
+
+
+WORDS = ["90/10/10", "10/90/10", "10/10/90"]
+CODES = {4: 0, 9: 1, 2: 2}                      # mask value -> index in labels.json; 7 is ignored there
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    "Two noisy images of different size with noisy masks in odd codes; the third category is novel."
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"): (tmp_path/kind).mkdir()
+    for name, (h, w) in {"a": (40, 70), "b": (90, 33)}.items():
+        for kind, array in (("images", rng.integers(0, 256, (3, h, w), dtype=np.uint8)), ("masks", rng.choice([4, 9, 2, 7], (1, h, w)).astype(np.uint8))):
+            with rasterio.open(tmp_path/kind/f"{name}.tif", "w", driver="GTiff", count=len(array), height=h, width=w, dtype="uint8") as dst: dst.write(array)
+    categories = [dict(value=v, name=WORDS[i], novel=i == 2) for v, i in CODES.items()] + [dict(value=7, name="unclear", ignore=True)]
+    (tmp_path/"labels.json").write_text(json.dumps(dict(name="noise", categories=categories)), encoding="utf-8")
+    return FolderDataset(tmp_path/"images", tmp_path/"masks", tmp_path/"labels.json")
+
+
+def independent_iou(folder, threshold):
+    "IoU per word in percent, from the files alone, in numpy."
+    colours = np.array([[int(v)/100 for v in w.split("/")] for w in WORDS])
+    hit, said, there = np.zeros(3), np.zeros(3), np.zeros(3)
+    for path in sorted((folder/"images").iterdir()):
+        with rasterio.open(path) as a, rasterio.open(folder/"masks"/path.name) as b: image, code = a.read()/255, b.read(1)
+        chance = 1/(1 + np.exp(9*((image[None] - colours[:, :, None, None])**2).sum(1) - 1))
+        label = np.where(chance.max(0) >= threshold, chance.argmax(0), -1)
+        for value, k in CODES.items():
+            hit[k] += ((label == k) & (code == value)).sum(); there[k] += (code == value).sum(); said[k] += ((label == k) & (code != 7)).sum()
+    return 100*hit/(said + there - hit)
+
+
+@pytest.mark.parametrize("threshold", [0., .3, .6])
+@pytest.mark.parametrize("window", [(512, 64), (32, 8)])
+def test_miou_is_an_independent_count(dataset, tmp_path, threshold, window):
+    result = evaluate(ByColour(), dataset, None, threshold, *window, progress=False)
+    expected = independent_iou(tmp_path, threshold)
+    np.testing.assert_allclose(result.table.iou, expected, atol=.05)          # a pixel may sit on the threshold
+    np.testing.assert_allclose([result.mean(), result.mean("base"), result.mean("novel")], [expected.mean(), expected[:2].mean(), expected[2]], atol=.05)
+    told = json.loads(json.dumps(result.as_dict()))
+    assert list(told["per_class"]) == [WORDS[i] for i in range(3)] and told["threshold"] == threshold
+
+
+def test_none_is_a_miss_and_never_a_false_alarm(dataset):
+    result = evaluate(ByColour(), dataset, threshold=1., progress=False)
+    assert (result.mean(), result.pixel_accuracy) == (0, 0) and result.table.pixels.min() > 0
+
+
+def test_other_words_for_the_same_categories(dataset):
+    asked = evaluate(ByColour(), dataset, words=["10/10/90", "10/90/10", "90/10/10"], progress=False)
+    assert list(asked.table.category) == WORDS and asked.table.word[0] == WORDS[2]
+    assert not np.allclose(asked.table.iou, evaluate(ByColour(), dataset, progress=False).table.iou)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build(PRESETS["pocket"])
+
+
+def test_windows_are_those_of_segment(model, tmp_path):
+    "The map that `segment` writes and the labels that are evaluated are the same, window for window."
+    image = torch.from_numpy(make_scene(5, size=300).image).permute(2, 0, 1)
+    with rasterio.open(tmp_path/"in.tif", "w", driver="GTiff", count=3, height=300, width=300, dtype="uint8") as dst: dst.write(image.numpy())
+    words = ["road", "tree", "water", "grass"]
+    segment(tmp_path/"in.tif", words, tmp_path/"map.tif", model, 128, 32, threshold=0, progress=False)
+    with rasterio.open(tmp_path/"map.tif") as src: written = map_to_labels(src.read(1))
+    labels = predict(model, image/255, model.encode_words(words), 128, 32)
+    assert (labels.numpy() == written).mean() > .9999
+
+
+@pytest.mark.parametrize("domain", ["floodnet", "landdiscover"])
+def test_pocket_tiers_are_an_independent_count(model, domain):
+    "base, novel, unseen and absent by full-size probabilities and plain numpy."
+    seeds, names = range(7, 9), DOMAINS[domain].words
+    rows, false = {}, []
+    for question in ([(c, c) for c in names], *([(c, CATEGORIES[c].unseen[i]) for c in names] for i in (0, 1))):
+        labels, masks = [], []
+        for seed in seeds:
+            scene = make_scene(seed, domain, 96); image = torch.from_numpy(scene.image).permute(2, 0, 1)[None]/255
+            with torch.no_grad():
+                features = model.encode_image(image)
+                labels.append(model.query(features, [w for _, w in question]).logits[0].argmax(0).numpy())
+                if question[0][0] == question[0][1]:
+                    best = model.query(features, [*names, *ABSENT]).logits[0].max(0)
+                    false.append(((best.indices >= len(names)).float().mean().item(), ((best.indices >= len(names)) & (best.values.sigmoid() >= .5)).float().mean().item()))
+            masks.append(scene.mask)
+        label, mask = np.stack(labels), np.stack(masks)
+        counted = np.isin(mask, [list(CATEGORIES).index(c) for c in names])
+        for k, (category, word) in enumerate(question):
+            there = mask == list(CATEGORIES).index(category)
+            if there.any(): rows[category, word] = 100*(there & (label == k)).sum()/(there | counted & (label == k)).sum()
+    result = evaluate_pocket(model, domain, n=2, seed0=7, size=96, progress=False)
+    for t in ("base", "novel", "unseen"):
+        expected = [v for (_, word), v in rows.items() if tier(word) == t]
+        np.testing.assert_allclose(result[t], np.mean(expected) if expected else np.nan, atol=.02)
+    np.testing.assert_allclose([result["absent"], result["absent_at_threshold"]], 100*np.mean(false, axis=0), atol=.02)
+    if domain == "floodnet": assert any(r["category"] in NEVER_CAPTIONED and r["tier"] == "unseen" for r in result["per_word"])
+
+
+def test_pocket_scenes_are_encoded_once():
+    class Counting(ByColour):
+        def encode_words(self, words): return torch.rand(len(words), 3)
+    counting = Counting()
+    evaluate_pocket(counting, "flair", n=3, size=64, progress=False)
+    assert counting.images == 3
+
+
+def test_best_threshold_beats_every_other():
+    g = torch.Generator().manual_seed(0)
+    known, unknown = torch.rand(400, generator=g)**.5, torch.rand(300, generator=g)
+    balanced = lambda t: ((known >= t).float().mean() + (unknown < t).float().mean()).item()/2
+    chosen = balanced(best_threshold(known, unknown))
+    assert chosen == pytest.approx(max(balanced(t) for t in torch.cat((known, unknown)).tolist()), abs=1e-6) and chosen > .55
+
+
+def test_calibration_separates_what_was_asked_from_what_was_not():
+    "A model that knows the mask: every threshold between its two answers is right."
+    scenes = [make_scene(s, size=64) for s in range(3)]
+    class Knows(ByColour):
+        def encode_words(self, words): return torch.tensor([list(CATEGORIES).index(w) for w in words], dtype=torch.float)
+        def encode_image(self, image):
+            pixels = (image[0]*255).round().byte().permute(1, 2, 0).contiguous().numpy()
+            return SimpleNamespace(vlm=torch.from_numpy(next(s.mask for s in scenes if (s.image == pixels).all())), size=(64, 64))
+        def score(self, features, text_emb): return torch.where(features.vlm == text_emb[:, None, None], 1.5, -.5)[None], None
+    low, high = torch.tensor([-.5, 1.5]).sigmoid().tolist()
+    assert low < calibrate_threshold(Knows(), scenes) < high
+
+
+def test_ignored_pixels_count_for_nothing(dataset):
+    "Whatever is answered on them, the numbers stay."
+    kept = [dict(item, mask=item["mask"]) for item in dataset]
+    assert any((item["mask"] == IGNORE).any() for item in kept)
+    before = evaluate(ByColour(), dataset, progress=False)
+    for item in kept: item["image"] = torch.where(item["mask"] == IGNORE, torch.tensor([.9, .1, .1])[:, None, None], item["image"])
+    class Same(list): labels, words = dataset.labels, dataset.words
+    after = evaluate(ByColour(), Same(kept), progress=False)
+    assert before.as_dict() == after.as_dict()
