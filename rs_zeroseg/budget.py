@@ -79,8 +79,10 @@ def budget(
     ------
     ValueError
         If the preset is unknown."""
-    if isinstance(preset, str) and preset not in PRESETS: raise ValueError(f"preset {preset!r} is unknown: take one of {', '.join(PRESETS)}")
-    model = skeleton(PRESETS[preset] if isinstance(preset, str) else preset)
+    if isinstance(preset, str):
+        if preset not in PRESETS: raise ValueError(f"preset {preset!r} is unknown: take one of {', '.join(PRESETS)}")
+        preset = PRESETS[preset]
+    model = skeleton(preset)
     count, parts = count_parameters(model), parts_macs(model, words, image_px)
     return {
         "total_parameters": count["total"], "trainable_parameters": count["trainable"],
@@ -92,14 +94,11 @@ def budget(
     }
 
 # %% ../nbs/13_budget.ipynb #13000040
-def _milliseconds(f, repeats, device):
-    "Median and range (slowest - fastest) of `repeats` calls after one warm-up, in ms."
+def _milliseconds(f, device):
+    "Time of one call in ms, waiting for the GPU where there is one."
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
-    times = []
-    for _ in range(repeats + 1):
-        wait(); start = time.perf_counter(); f(); wait()
-        times.append(1e3*(time.perf_counter() - start))
-    return round(median(times[1:]), 2), round(max(times[1:]) - min(times[1:]), 2)
+    wait(); start = time.perf_counter(); f(); wait()
+    return 1e3*(time.perf_counter() - start)
 
 
 @torch.no_grad()
@@ -107,19 +106,20 @@ def benchmark(
     model:Segmenter,     # its mode and device are left as they are
     image_px:int=512,    # side of the square image
     words:int=8,         # number of text vectors; the text encoder is not timed
-    repeats:int=5,       # timed runs, after one that is not
-)->dict:                 # '<step>_ms' and '<step>_range_ms' of each step, 'query_share', and what it ran on
+    repeats:int=5,       # timed rounds, after one that is not
+)->dict:                 # '<step>_ms' (median) and '<step>_range_ms' (slowest - fastest) per step, shares, and what it ran on
     """Time of the two steps: 'encode' (`encode_image`), 'query' (scores on the head's grid), 'labels' (scores and full-size labels).
 
-    `query_share` is query/(encode + query); `labels_share` counts the full-size labels too."""
+    `query_share` is query/(encode + query), `labels_share` is labels/(encode + labels)."""
     parameter = next(model.parameters()); device = parameter.device
     image = torch.rand(1, 3, image_px, image_px, device=device, dtype=parameter.dtype)
     features = model.encode_image(image)
     text_emb = torch.randn(words, features.vlm.shape[1], device=device, dtype=parameter.dtype)
-    steps = {"encode": lambda: model.encode_image(image), "query": lambda: model.query(features, text_emb)._scores,
+    steps = {"encode": lambda: model.encode_image(image), "query": lambda: model.query(features, text_emb).attention,   # and the scores
              "labels": lambda: model.query(features, text_emb).labels()}
-    result = {}
-    for name, f in steps.items(): result[f"{name}_ms"], result[f"{name}_range_ms"] = _milliseconds(f, repeats, device)
+    rounds = [{name: _milliseconds(f, device) for name, f in steps.items()} for _ in range(repeats + 1)][1:]
+    result = {f"{name}_ms": round(median(r[name] for r in rounds), 2) for name in steps}
+    result |= {f"{name}_range_ms": round(max(r[name] for r in rounds) - min(r[name] for r in rounds), 2) for name in steps}
     for name in ("query", "labels"): result[f"{name}_share"] = round(result[f"{name}_ms"]/(result["encode_ms"] + result[f"{name}_ms"]), 4)
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads"
     return result | {"device": chip, "image_px": image_px, "words": words, "repeats": repeats}

@@ -54,6 +54,7 @@ class CARH(Head):
         self.first = nn.Conv2d(dim, hidden, 1, bias=False)          # Eq. 10's first layer: once per image
         self.first_bias = nn.Parameter(torch.zeros(hidden))         # added after the product with A_k
         self.tail = nn.Conv2d(hidden, 1, 3, padding=1)              # a spatial kernel, to one channel
+        self.tail.weight.data.abs_()                                # starts where more attention means a higher score
         nn.init.constant_(self.tail.bias, -2.)
         if refine: nn.init.zeros_(self.read.weight)                 # starts as if unrefined
 

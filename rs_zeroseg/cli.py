@@ -111,12 +111,12 @@ def demo_figure(
     left, right = top.subplots(1, 2)
     show_image(image, ax=left, title="image"); show_map(labels, words, ax=right); right.set_title("map")
     bottom.suptitle(f"Where the model looks for each word: {what}")
-    axs = bottom.subplots(rows, 4, squeeze=False).flat
+    axs = bottom.subplots(rows, 4, squeeze=False).ravel()
     for ax in axs: ax.axis("off")
     for ax, word, h in zip(axs, words, heat): show_attention(image, h, f"{word} ({tier(word)})", ax=ax)
     return fig
 
-# %% ../nbs/20_cli.ipynb #20000017
+# %% ../nbs/20_cli.ipynb #20000019
 def look(model, path, words):
     "The image of a file, and A_k (or, where a model has none, S_k) of each word: (3,H,W), (K,h,w), name."
     import torch
@@ -153,7 +153,7 @@ def demo(out, seed, checkpoint, as_json):
                f'  your own image:  rs_zeroseg segment town.tif --words "building,road,water" --out town_map.tif\n'
                f"  how it works:    rs_zeroseg lab")
 
-# %% ../nbs/20_cli.ipynb #20000024
+# %% ../nbs/20_cli.ipynb #20000026
 @main.command(short_help="how good are the maps?", epilog="Example:  rs_zeroseg evaluate --images images --masks masks --labels labels.json --json")
 @click.option("--images", type=click.Path(path_type=Path), help="folder of images")
 @click.option("--masks", type=click.Path(path_type=Path), help="folder with a mask of the same name for each")
@@ -192,7 +192,7 @@ def to_json(value) -> str:
         return None if v != v else v
     return json.dumps(clean(value), allow_nan=False)
 
-# %% ../nbs/20_cli.ipynb #20000028
+# %% ../nbs/20_cli.ipynb #20000030
 out_option = click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="folder for checkpoints; a run found there is resumed")
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 dubai_option = click.option("--dubai", type=click.Path(path_type=Path), help="folder of the Dubai tiles (data_scripts/dubai.py); left out: pocket scenes only")
@@ -223,7 +223,7 @@ def train(out, encoders, dubai, steps, seed):
     stages.train_pocket(out, encoders, dubai, seed, plan=plan)
     click.echo(f"model in {out/'model'}\nNext:  rs_zeroseg demo --out demo --checkpoint {out/'model'}")
 
-# %% ../nbs/20_cli.ipynb #20000031
+# %% ../nbs/20_cli.ipynb #20000033
 @main.command(short_help="parameters and multiply-adds of a preset", epilog="Example:  rs_zeroseg budget --preset paper --json")
 @click.option("--preset", default="pocket", show_default=True, help="pocket, base or paper")
 @json_option
@@ -233,7 +233,7 @@ def budget(preset, as_json):
     result = accounts.budget(preset)
     click.echo(json.dumps(result) if as_json else table([{"": k, "value": v if v < 10**5 else f"{v/1e6:.1f} M"} for k, v in result.items()]))
 
-# %% ../nbs/20_cli.ipynb #20000034
+# %% ../nbs/20_cli.ipynb #20000036
 def notebooks() -> Path:
     """The folder `nbs` of this checkout.
 

@@ -27,7 +27,7 @@ class DSFE(nn.Module):
     def __init__(self,
         vlm_dim:int,   # channels of F_VLM
         rsi_dim:int,   # channels of F_RSI
-        dim:int,       # D_fusion = D_DSFE, a multiple of 8
+        dim:int,       # D_fusion = D_DSFE
     ):
         super().__init__()
         self.proj_vlm = nn.Conv2d(vlm_dim, dim, 1)

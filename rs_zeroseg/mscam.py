@@ -68,7 +68,7 @@ def pool(
 
 def conv_block(
     inputs:int,     # channels in
-    outputs:int,    # channels out, a multiple of 8
+    outputs:int,    # channels out
     stride:int=1,   # 1 keeps the size, 2 halves it (rounded up)
 )->nn.Sequential:
     "3x3 convolution, ChannelNorm, GELU: (B,inputs,h,w) -> (B,outputs,ceil(h/stride),ceil(w/stride))."
@@ -78,15 +78,15 @@ def conv_block(
 class MSCAM(nn.Module):
     "Multi-scale contextual alignment (Eq. 6, 7): F'_VLM, F'_RSI, F_DSFE, image -> F_MSCAM (B,out_dim,H/out_stride,W/out_stride)."
     def __init__(self,
-        dim:int,                            # channels of the three inputs, a multiple of 8 and of `heads`
+        dim:int,                            # channels of the three inputs, a multiple of `heads`
         heads:int=4,                        # attention heads
         scales:tuple[int, ...]=(1, 2, 4),   # pooling of the grid at L_1 .. L_N, ascending, first 1
-        out_dim:int=64,                     # D_MSCAM, a multiple of 8
+        out_dim:int=64,                     # D_MSCAM
         out_stride:int=4,                   # image pixels per cell of F_MSCAM, a power of two; 1 is the paper's H x W
         patch_px:int=16,                    # image pixels per cell of the incoming grid
         reverse:bool=False,                 # True: queries from RSI, keys and values from VLM
         window:int|None=None,               # side of the attention windows in tokens; None attends over the whole grid
-        skip_dim:int=32,                    # channels of the skip from the image, a multiple of 8
+        skip_dim:int=32,                    # channels of the skip from the image
     ):
         super().__init__()
         if scales[0] != 1: raise ValueError(f"scales {scales}: the first scale must be 1, the grid itself")
