@@ -70,15 +70,18 @@ def word_rows(
     return rows + [{"word": "(none of these)", "tier": "", "area %": 100*result["share"]["none"]}]
 
 # %% ../nbs/20_cli.ipynb #20000012
-checkpoint_option = click.option("--checkpoint", default="pocket", show_default=True, help="pocket, pocket-zero-shot, base, paper, a checkpoint folder or a hub id")
-threshold_option = click.option("--threshold", type=click.FloatRange(0, 1), help="probability below which a pixel is none of the words; 0: never none; left out: the model's own")
+checkpoint_option = click.option("--checkpoint", default="pocket", show_default=True,
+                                 help="pocket, pocket-zero-shot, base, paper, a checkpoint folder or a hub id")
+threshold_option = click.option("--threshold", type=click.FloatRange(0, 1),
+                                help="probability below which a pixel is none of the words; 0: never none; left out: the model's own")
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON and nothing else")
 
 
-@main.command(short_help="map any words on an image", epilog='Example:  rs_zeroseg segment town.tif --words "building,road,water" --out map.tif')
+@main.command(short_help="map any words on an image",
+              epilog='Example:  rs_zeroseg segment town.tif --words "building,road,water" --out map.tif')
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--words", required=True, help="what to look for, separated by commas")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="the map, a .tif; value i is the i-th word, 0 none, 255 no data")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="the map, a .tif: i for the i-th word, 0 none, 255 no data")
 @threshold_option
 @checkpoint_option
 @click.option("--probabilities", type=click.Path(path_type=Path), help="also write one band of probability per word to this .tif")
@@ -87,8 +90,11 @@ def segment(image, words, out, threshold, checkpoint, probabilities, as_json):
     "Map WORDS on IMAGE (GeoTIFF, PNG or JPEG of any size) into a georeferenced map."
     from rs_zeroseg import raster
     from rs_zeroseg.checkpoint import load
-    result = raster.segment(image, split_words(words), out, load(checkpoint), threshold=threshold, probabilities=probabilities, progress=not as_json)
-    click.echo(json.dumps(result) if as_json else f"{table(word_rows(result))}\n\n{result['out']}: {result['width']} x {result['height']} px, threshold {result['threshold']:.3f}")
+    result = raster.segment(image, split_words(words), out, load(checkpoint), threshold=threshold, probabilities=probabilities,
+                            progress=not as_json)
+    if as_json: return click.echo(json.dumps(result))
+    click.echo(table(word_rows(result)))
+    click.echo("\n{out}: {width} x {height} px, threshold {threshold:.3f}".format(**result))
 
 # %% ../nbs/20_cli.ipynb #20000016
 DEMO_WORDS = ("grass", "tree", "water", "sand", "building", "tennis court", "thoroughfare")   # five base, one novel, one unseen
@@ -154,7 +160,8 @@ def demo(out, seed, checkpoint, as_json):
                f"  how it works:    rs_zeroseg lab")
 
 # %% ../nbs/20_cli.ipynb #20000026
-@main.command(short_help="how good are the maps?", epilog="Example:  rs_zeroseg evaluate --images images --masks masks --labels labels.json --json")
+@main.command(short_help="how good are the maps?",
+              epilog="Example:  rs_zeroseg evaluate --images images --masks masks --labels labels.json --json")
 @click.option("--images", type=click.Path(path_type=Path), help="folder of images")
 @click.option("--masks", type=click.Path(path_type=Path), help="folder with a mask of the same name for each")
 @click.option("--labels", type=click.Path(path_type=Path), help="labels.json: name, synonyms, novel by mask value")
@@ -162,7 +169,8 @@ def demo(out, seed, checkpoint, as_json):
 @click.option("--pocket", is_flag=True, help="the five pocket domains instead of a folder")
 @click.option("-n", "n", default=40, show_default=True, type=click.IntRange(1), help="scenes per pocket domain")
 @checkpoint_option
-@click.option("--threshold", default=0., show_default=True, type=click.FloatRange(0, 1), help="probability below which a pixel is none of the words, and so a miss")
+@click.option("--threshold", default=0., show_default=True, type=click.FloatRange(0, 1),
+              help="probability below which a pixel is none of the words, and so a miss")
 @json_option
 def evaluate(images, masks, labels, words, pocket, n, checkpoint, threshold, as_json):
     "mIoU of all, base and novel words on a folder with masks, or on the pocket domains (--pocket); percent."
@@ -193,9 +201,11 @@ def to_json(value) -> str:
     return json.dumps(clean(value), allow_nan=False)
 
 # %% ../nbs/20_cli.ipynb #20000030
-out_option = click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="folder for checkpoints; a run found there is resumed")
+out_option = click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path),
+                          help="folder for checkpoints; a run found there is resumed")
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-dubai_option = click.option("--dubai", type=click.Path(path_type=Path), help="folder of the Dubai tiles (data_scripts/dubai.py); left out: pocket scenes only")
+dubai_option = click.option("--dubai", type=click.Path(path_type=Path),
+                            help="folder of the Dubai tiles (data_scripts/dubai.py); left out: pocket scenes only")
 
 
 @main.command(short_help="make the pocket encoders", epilog="Example:  rs_zeroseg pretrain --out runs/pretrain")
@@ -231,7 +241,8 @@ def budget(preset, as_json):
     "Parameters and multiply-adds of a preset, text encoder excluded, input size of each stream included."
     from rs_zeroseg import budget as accounts
     result = accounts.budget(preset)
-    click.echo(json.dumps(result) if as_json else table([{"": k, "value": v if v < 10**5 else f"{v/1e6:.1f} M"} for k, v in result.items()]))
+    if as_json: return click.echo(json.dumps(result))
+    click.echo(table([{"": k, "value": v if v < 10**5 else f"{v/1e6:.1f} M"} for k, v in result.items()]))
 
 # %% ../nbs/20_cli.ipynb #20000036
 def notebooks() -> Path:
@@ -248,7 +259,8 @@ def notebooks() -> Path:
     return folder
 
 
-@main.command(short_help="open the notebooks", epilog="Example:  rs_zeroseg lab", context_settings=dict(ignore_unknown_options=True))
+@main.command(short_help="open the notebooks", epilog="Example:  rs_zeroseg lab",
+              context_settings=dict(ignore_unknown_options=True))
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def lab(options):
     "Open JupyterLab on the notebooks of this checkout. OPTIONS are handed on to it, e.g. --no-browser."

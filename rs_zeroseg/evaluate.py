@@ -81,7 +81,8 @@ def report(
     threshold:float=0.,         # that the labels were made with
 )->Report:
     "The table of a confusion matrix."
-    table = pd.DataFrame(dict(category=categories, word=words, tier=tiers, iou=confusion.iou().numpy(), pixels=confusion.counts.sum(1).numpy()))
+    numbers = dict(iou=confusion.iou().numpy(), pixels=confusion.counts.sum(1).numpy())
+    table = pd.DataFrame(dict(category=categories, word=words, tier=tiers) | numbers)
     return Report(table, confusion.pixel_accuracy(), threshold)
 
 # %% ../nbs/16_evaluate.ipynb #16000015
@@ -175,7 +176,8 @@ def evaluate(
     ValueError
         If there is not one word per category, or a file cannot be read."""
     labels, words = dataset.labels, list(words or dataset.words)
-    if len(words) != len(labels.words): raise ValueError(f"{len(words)} words for {len(labels.words)} categories of {labels.name}: give one for each")
+    if len(words) != len(labels.words):
+        raise ValueError(f"{len(words)} words for {len(labels.words)} categories of {labels.name}: give one for each")
     text_emb, confusion = model.encode_words(words), ConfusionMatrix(len(words))
     for item in tqdm(dataset, total=len(dataset), desc=labels.name, unit="image", disable=not progress):
         confusion.add(predict(model, item["image"], text_emb, window_px, overlap_px, threshold), item["mask"])
@@ -190,7 +192,7 @@ def evaluate_pocket(
     seed0:int=1_000_000,         # seed of the first scene; training seeds start at 0
     size:int=192,                # side of a scene in pixels
     progress:bool=True,          # show a progress bar
-)->dict:                         # domain, n, mIoU (of the names), base, novel, unseen, absent, absent_at_threshold, threshold, per_word; percent
+)->dict:                         # domain, n, mIoU (of the names), base, novel, unseen, absent, absent_at_threshold, threshold, per_word
     """mIoU of base, novel and unseen words on pocket scenes at threshold 0, and the false-positive area of absent ones, all in percent.
 
     Raises
