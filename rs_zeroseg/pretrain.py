@@ -289,7 +289,7 @@ def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, 
 # %% ../nbs/15_pretrain.ipynb #15000034
 VLM_PLAN = TrainConfig(steps=3000, batch_size=160, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=500)
 RSI_PLAN = TrainConfig(steps=800, batch_size=32, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=400)
-SEGMENTATION_PLAN = TrainConfig(steps=1200, batch_size=24, lr=2e-3, backbone_multiplier=.1, weight_decay=.01, warmup=50, save_every=400)
+SEGMENTATION_PLAN = TrainConfig(steps=1500, batch_size=24, lr=2e-3, backbone_multiplier=.1, weight_decay=.01, warmup=50, save_every=400)
 
 
 def sources(
@@ -312,7 +312,7 @@ def pretrain(
     progress:bool=True,
 )->Path:                          # `out`
     "Stages 1 and 2: make both pocket encoders from a seed; resumes where it was stopped."
-    out, data = Path(out), sources(scenes, seed*10_000, real)
+    out, data = Path(out), sources(scenes, seed*10_000_000, real)
     torch.manual_seed(seed); text = WordLlamaText(); vlm, rsi = pocket_streams(text.dim)
     captioned, masked = CaptionedVLM(vlm), MaskedRSI(rsi)
     fit(captioned, caption_loss(text.encode(list(WORDS))), batches_of(data, vlm_plan.batch_size, 32, seed), vlm_plan, out/"vlm",
@@ -354,7 +354,7 @@ def train_pocket(
     torch.manual_seed(seed); model = load_encoders(encoders, build(config)); text = model.text
     apply_freeze(model.vlm, "attention"); apply_freeze(model.rsi, "freeze")
     model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim)
-    data = sources(scenes, seed*10_000, real)
+    data = sources(scenes, seed*10_000_000, real)
     fit(model, segmentation_loss(text.encode(list(WORDS)), model.align, lam), batches_of(data, plan.batch_size, 64, seed + 2, zoom=2, only_trained=True),
         plan, out, name="masks of base categories", progress=progress)
     del model.align

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
@@ -163,6 +164,7 @@ def fit(
     FloatingPointError
         If the loss is not finite."""
     precision = native_precision() if config.precision == "auto" else config.precision
+    AcceleratorState._reset_state()   # a notebook may train twice, with another precision
     accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out)
     if tracker: accelerator.init_trackers(name, asdict(config))
     optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=(.9, .98))

@@ -95,7 +95,7 @@ def test_shape(path):
     assert re.search(r"^(#+ |\*\*)Exercises", text, re.M), "a notebook closes with exercises"
     assert re.search(r"^(#+ |\*\*)What can go wrong", text, re.M), "a notebook says what can go wrong"
     assert not [o for c in cells for o in c.get("outputs", ()) if o.output_type == "error"], "a stored output is an error"
-    assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", ())), "a notebook shows a picture"
+    assert any({"image/png", "image/jpeg"} & set(o.get("data", {})) for c in cells for o in c.get("outputs", ())), "a notebook shows a picture"
 
 
 @by_name
@@ -133,7 +133,7 @@ def test_no_machine_in_tracked_files():
     for path in tracked():
         if path == Path(__file__).resolve() or path.suffix in {".png", ".safetensors", ".tif", ".jpg"}: continue
         text = path.read_text(encoding="utf-8", errors="ignore")
-        if path.suffix == ".ipynb": text = re.sub(r'"image/png": "[^"]*"', "", text)
+        if path.suffix == ".ipynb": text = re.sub(r'"image/(png|jpeg)": "[^"]*"', "", text)
         found += [f"{path.relative_to(ROOT)}: {m.group(0)}" for m in pattern.finditer(text)]
     assert found == []
 
