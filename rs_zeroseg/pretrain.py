@@ -267,7 +267,7 @@ def pixel_targets(
     return target.nan_to_num(), ~target.isnan()
 
 
-def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, noise:float=.3, distractors:int=8):
+def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, noise:float=.3, distractors:int=3):
     "Loss function of stage 3 for `fit`: Eq. 11 and 12 on the base categories; `text_emb` (W,D_E) are the vectors of `WORDS`."
     def loss_fn(model, batch):
         crops, generator = batch; loss, iou = 0., []
@@ -289,7 +289,7 @@ def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, 
 # %% ../nbs/15_pretrain.ipynb #15000034
 VLM_PLAN = TrainConfig(steps=3000, batch_size=160, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=500)
 RSI_PLAN = TrainConfig(steps=800, batch_size=32, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=400)
-SEGMENTATION_PLAN = TrainConfig(steps=1500, batch_size=24, lr=2e-3, backbone_multiplier=.1, weight_decay=.01, warmup=50, save_every=400)
+SEGMENTATION_PLAN = TrainConfig(steps=1300, batch_size=24, lr=4e-3, backbone_multiplier=.05, weight_decay=.01, warmup=50, save_every=400)
 
 
 def sources(
