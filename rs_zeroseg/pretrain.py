@@ -9,9 +9,7 @@ __all__ = ['WORDS', 'VLM_PLAN', 'RSI_PLAN', 'SEGMENTATION_PLAN', 'word_table', '
            'segmentation_loss', 'sources', 'pretrain', 'load_encoders', 'train_pocket']
 
 # %% ../nbs/15_pretrain.ipynb #15000002
-import json
 import math
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -297,7 +295,7 @@ def sources(
     seed:int=0,                  # of the first scene
     real:str|Path|None=None,     # folder of a real data set, or None
 )->list[Crops]:
-    "Pocket crops, and real ones where a folder is given (a third of each batch)."
+    "Pocket crops, and real ones where a folder is given (three tenths of each batch)."
     if not real: return [pocket_crops(scenes, seed)]
     return [pocket_crops(scenes, seed, .7), folder_crops(real, .3)]
 

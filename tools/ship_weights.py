@@ -28,7 +28,7 @@ Pocket-scale weights of the RS-ZeroSeg workbook: {what}. They are made to be tak
 {rows}
 """
 REAL = ("crops of the {name} of \"Semantic segmentation of aerial imagery\", Humans in the Loop and the Mohammed Bin Rashid Space Centre (MBRSC), CC0, "
-        "humansintheloop.org (a third of each batch)")
+        "humansintheloop.org (three tenths of each batch)")
 
 
 def main():
