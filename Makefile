@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks coverage test-slow lab export clean-notebooks readme figures bench
+.PHONY: help demo test test-notebooks coverage test-slow lab export clean-notebooks readme figures bench soak
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -37,6 +37,9 @@ coverage: $(STAMP)
 
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
+
+soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment (the tests do one of each)
+	SOAK_KILLS=20 python -m pytest tests/test_soak.py -q
 
 lab: $(STAMP)     ## JupyterLab on the notebooks
 	jupyter lab nbs

@@ -12,6 +12,7 @@ __all__ = ['WORDS', 'VLM_PLAN', 'RSI_PLAN', 'SEGMENTATION_PLAN', 'word_table', '
 import math
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -313,10 +314,11 @@ def pretrain(
     out, data = Path(out), sources(scenes, seed*10_000_000, real)
     torch.manual_seed(seed); text = WordLlamaText(); vlm, rsi = pocket_streams(text.dim)
     captioned, masked = CaptionedVLM(vlm), MaskedRSI(rsi)
+    about = dict(run_seed=seed, scenes=scenes, real=real and str(real))
     fit(captioned, caption_loss(text.encode(list(WORDS))), batches_of(data, vlm_plan.batch_size, 32, seed), vlm_plan, out/"vlm",
-        name="VLM from captions", progress=progress)
+        name="VLM from captions", about=about, progress=progress)
     fit(masked, masked_loss(), batches_of(data, rsi_plan.batch_size, 64, seed + 1, zoom=2), rsi_plan, out/"rsi",
-        name="RSI from hidden patches", progress=progress)
+        name="RSI from hidden patches", about=about, progress=progress)
     save(ZeroShot(vlm, text, captioned.log_scale.exp().item(), captioned.bias.item()), out/"zero-shot")
     return out
 
@@ -354,7 +356,8 @@ def train_pocket(
     model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim)
     data = sources(scenes, seed*10_000_000, real)
     fit(model, segmentation_loss(text.encode(list(WORDS)), model.align, lam), batches_of(data, plan.batch_size, 64, seed + 2, zoom=2, only_trained=True),
-        plan, out, name="masks of base categories", progress=progress)
+        plan, out, name="masks of base categories", progress=progress,
+        about=dict(run_seed=seed, scenes=scenes, real=real and str(real), encoders=str(encoders), lam=lam) | asdict(config))
     del model.align
     save(model.eval(), Path(out)/"model")
     return model

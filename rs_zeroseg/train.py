@@ -71,7 +71,7 @@ def save_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimize
     save_file(moments | {"rng": torch.get_rng_state()}, temporary/"optimizer.safetensors")
     (temporary/"state.json").write_text(json.dumps({"step": step, "config": config}), encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True); temporary.rename(final)
-    for old in folder.glob("step-*"):
+    for old in (*folder.glob("step-*"), *folder.glob(".step-*")):   # the second: left by a killed run
         if old != final: shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -86,10 +86,10 @@ def load_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimize
     found = sorted(Path(folder).glob("step-*"))
     if not found: return 0
     state = json.loads((found[-1]/"state.json").read_text(encoding="utf-8"))
-    changed = {k: (v, config.get(k)) for k, v in state["config"].items() if v != config.get(k)}
+    before, now = state["config"], json.loads(json.dumps(config))           # as JSON gives it back: tuples become lists
+    changed = [f"{k}: {before.get(k)} -> {now.get(k)}" for k in before | now if before.get(k) != now.get(k)]
     if changed:
-        told = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in changed.items())
-        raise ValueError(f"{found[-1]} was made with another configuration ({told}): restore it, or train into another folder")
+        raise ValueError(f"{found[-1]} was made with another configuration ({', '.join(changed)}): restore it, or give another folder for a new run")
     model.load_state_dict(load_file(found[-1]/"model.safetensors"))
     moments = load_file(found[-1]/"optimizer.safetensors"); torch.set_rng_state(moments.pop("rng"))
     restored = optimizer.state_dict(); restored["state"] = {}
@@ -112,10 +112,12 @@ def _log(path, row):
 
 
 def _forget_after(path, step):
-    "Drop the metrics of steps that will be repeated after a resume."
+    "Drop the metrics of steps that will be repeated after a resume, and a last line that a kill cut short."
     if not path.exists(): return
-    keep = [line for line in path.read_text(encoding="utf-8").splitlines() if line and json.loads(line)["step"] <= step]
-    path.write_text("".join(line + "\n" for line in keep), encoding="utf-8")
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    temporary = path.with_suffix(".part")
+    temporary.write_text("".join(line + "\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+    temporary.replace(path)
 
 
 class _Interrupt:
@@ -151,6 +153,7 @@ def fit(
     batches:Callable[[int], Iterator],            # batches(start) yields the batches of steps start, start+1, ...
     config:TrainConfig,
     out:str|Path|None=None,                       # folder for checkpoints and metrics.jsonl; resumes what it finds; None: keep nothing
+    about:dict|None=None,                         # what else the run depends on; a resume with another value is refused
     tracker:str|None=None,                        # any Accelerate tracker by name, e.g. 'tensorboard'
     name:str="training",                          # shown beside the progress bar
     progress:bool=True,
@@ -161,17 +164,19 @@ def fit(
     ------
     KeyboardInterrupt
         On Ctrl-C, after the step in hand is finished and saved.
+    ValueError
+        If `out` holds a run with another configuration; the message shows the difference.
     FloatingPointError
         If the loss is not finite."""
     precision = native_precision() if config.precision == "auto" else config.precision
     AcceleratorState._reset_state()   # a notebook may train twice, with another precision
     accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out)
     if tracker: accelerator.init_trackers(name, asdict(config))
-    optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=(.9, .98))
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=(.9, .98)); told = asdict(config) | (about or {})
     model.to(accelerator.device); first, main = 0, accelerator.is_main_process
     if out is not None:
         out = Path(out); out.mkdir(parents=True, exist_ok=True)
-        first = load_checkpoint(out, model, optimizer, asdict(config)); _forget_after(out/"metrics.jsonl", first)
+        first = load_checkpoint(out, model, optimizer, told); _forget_after(out/"metrics.jsonl", first)
     wrapped, prepared = accelerator.prepare(model, optimizer)
     rows, means, began, stream = [], {}, time.perf_counter(), batches(first); model.train()
     bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=name, disable=not (progress and main))
@@ -186,7 +191,7 @@ def fit(
                 if tracker: accelerator.log(means, step=done)
                 if out is not None and main: _log(out/"metrics.jsonl", rows[-1])
             if out is not None and main and (done % config.save_every == 0 or done == config.steps or interrupt.asked):
-                save_checkpoint(out, model, optimizer, done, asdict(config))
+                save_checkpoint(out, model, optimizer, done, told)
             if interrupt.asked: raise KeyboardInterrupt
     if tracker: accelerator.end_training()
     model.eval()
