@@ -71,16 +71,25 @@ def save(
     half:bool=False,         # store 16-bit floats
     card:str="",             # model card in Markdown: what made these weights
 )->Path:
-    "Write a checkpoint folder: model.safetensors, config.json and, if given, README.md; whole or not at all."
+    """Write a checkpoint folder: model.safetensors, config.json and, if given, README.md; whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the message names the folder."""
     folder = Path(folder); temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
     tensors = {k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file(tensors, temporary/"model.safetensors")
     kind = next(k for k, c in MODELS.items() if type(model) is c)
     config = asdict(model.config) if kind == "rs-zeroseg" else {}
-    (temporary/"config.json").write_text(json.dumps({"model": kind} | config | {"threshold": model.threshold}, indent=1), encoding="utf-8")
-    if card: (temporary/"README.md").write_text(card, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True); temporary.rename(folder)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
+        save_file(tensors, temporary/"model.safetensors")
+        (temporary/"config.json").write_text(json.dumps({"model": kind} | config | {"threshold": model.threshold}, indent=1), encoding="utf-8")
+        if card: (temporary/"README.md").write_text(card, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True); temporary.rename(folder)
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{folder}: could not be written ({error}); make room, or choose another folder") from None
+    finally: shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 # %% ../nbs/12_checkpoint.ipynb #12000012
@@ -99,8 +108,11 @@ def load(
         If the hub is needed and cannot be reached."""
     name = str(name)
     if name in ("base", "paper"): return build(PRESETS[name], "hub")
-    folder = WEIGHTS/name if (WEIGHTS/name).is_dir() else Path(name)
-    if not folder.is_dir():
+    folder = WEIGHTS/name if name and (WEIGHTS/name).is_dir() else Path(name)
+    if folder.is_file():
+        _refuse_pickle(folder)
+        raise ValueError(f"{name}: a file; give the folder that holds config.json and model.safetensors")
+    if not name or not folder.is_dir():
         if name.count("/") == 1 and not name.startswith((".", "/", "~")): folder = _from_hub(name)
         else: raise ValueError(f"{name}: no such preset or checkpoint folder; presets are {', '.join([*PRESETS, 'pocket-zero-shot'])}")
     return _read(folder)
@@ -114,21 +126,41 @@ def _from_hub(name):
         raise RuntimeError(f"{name}: not a folder here, and the hub did not give it ({type(error).__name__}); check the name and the network") from None
 
 
+def _refuse_pickle(file):
+    "ValueError if a file is a pickle by its name or its first bytes (torch's zip archive, or a bare pickle)."
+    with file.open("rb") as f: head = f.read(9)
+    if file.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl") or head[:4] == b"PK\x03\x04" or head[:1] == b"\x80" and head[8:] != b"{":
+        raise ValueError(f"{file}: a pickle may run any code when it is opened, so it is refused; ask for a model.safetensors")
+
+
+def _check_config(config):
+    "The kind of model a config.json names; ValueError if the values make no sense."
+    kind, threshold = config.get("model"), config.get("threshold", .5)
+    if kind not in tuple(MODELS): raise ValueError(f"unknown model {kind!r}; this version knows {', '.join(MODELS)}")
+    if not 0 <= threshold <= 1: raise ValueError(f"threshold {threshold} is no probability")
+    small = [k for k, v in config.items() if type(v) is int and v < 1 and k != "threshold"]
+    if small: raise ValueError(f"{small[0]} = {config[small[0]]}, but at least 1 is needed")
+    return kind
+
+
 def _read(folder):
     "The model in a checkpoint folder."
-    for file in ("config.json", "model.safetensors"):
-        if not (folder/file).is_file(): raise ValueError(f"{folder}: {file} is missing, so this is no checkpoint of rs_zeroseg")
-    try:
-        config = json.loads((folder/"config.json").read_text(encoding="utf-8")); tensors = load_file(folder/"model.safetensors")
-    except (SafetensorError, json.JSONDecodeError) as error:
+    weights = folder/"model.safetensors"
+    for file in (weights,) if weights.is_file() else sorted(folder.glob("*.*")):
+        if file.is_file(): _refuse_pickle(file)
+    for file in (folder/"config.json", weights):
+        if not file.is_file(): raise ValueError(f"{folder}: {file.name} is missing, so this is no checkpoint of rs_zeroseg")
+    try: config = json.loads((folder/"config.json").read_text(encoding="utf-8")); tensors = load_file(weights)
+    except (SafetensorError, ValueError) as error:                                       # JSON and UTF-8 errors are ValueErrors
         raise ValueError(f"{folder}: damaged checkpoint ({error}); copy or download it again") from None
-    kind = config.pop("model", None)
-    if kind not in MODELS: raise ValueError(f"{folder}/config.json: unknown model {kind!r}; this version knows {', '.join(MODELS)}")
     try:
+        kind = _check_config(config); config = {k: v for k, v in config.items() if k != "model"}
         if kind == "zero-shot":
             text = WordLlamaText(); model = ZeroShot(pocket_streams(text.dim)[0], text, threshold=config["threshold"])
         else: model = build(ModelConfig(**config | {"scales": tuple(config["scales"])}))
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
-    except (TypeError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{folder}: weights and config.json do not fit together ({str(error).splitlines()[0]})") from None
+    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{folder}/config.json: not of this version, or changed by hand ({error})") from None
+    try: model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    except RuntimeError as error:                                                        # the second line names the first tensor
+        raise ValueError(f"{folder}: the weights do not fit config.json ({str(error).splitlines()[1].strip()}); restore the pair") from None
     return model.eval()

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['checkpoint_option', 'threshold_option', 'json_option', 'DEMO_WORDS', 'out_option', 'seed_option', 'dubai_option',
-           'foreseen', 'Commands', 'main', 'split_words', 'table', 'word_rows', 'segment', 'demo_figure', 'look',
-           'demo', 'evaluate', 'to_json', 'pretrain', 'train', 'budget', 'notebooks', 'lab']
+           'foreseen', 'one_line', 'Commands', 'main', 'split_words', 'table', 'word_rows', 'segment', 'demo_figure',
+           'look', 'demo', 'evaluate', 'to_json', 'pretrain', 'train', 'budget', 'notebooks', 'lab']
 
 # %% ../nbs/20_cli.ipynb #20000002
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 
 import click
@@ -19,19 +20,27 @@ def foreseen(
     error:Exception,   # what a command raised
 )->bool:
     "Is this an error of the input, told in one line, rather than a defect of the program?"
-    return isinstance(error, (ValueError, OSError)) or type(error) is RuntimeError or type(error).__module__.startswith("rasterio")
+    known = isinstance(error, (ValueError, OSError, MemoryError)) or type(error) is RuntimeError
+    return known or type(error).__module__.startswith(("rasterio", "safetensors"))
+
+
+def one_line(message:Warning|Exception|str) -> str:
+    "A message without its line ends."
+    return " ".join(str(message).split())
 
 
 class Commands(click.Group):
     "A group whose commands end with 2 and one line on bad input, and with 130 when interrupted."
     def invoke(self, ctx:click.Context):
-        "Run the command; translate its errors."
-        try: return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True); ctx.exit(130)
-        except Exception as error:
-            if not foreseen(error): raise
-            click.echo("Error: " + " ".join(str(error).split()), err=True); ctx.exit(2)
+        "Run the command; translate its warnings and errors."
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: click.echo(f"Note: {one_line(message)}", err=True)
+            try: return super().invoke(ctx)
+            except KeyboardInterrupt:
+                click.echo("interrupted", err=True); ctx.exit(130)
+            except Exception as error:
+                if not foreseen(error): raise
+                click.echo(f"Error: {one_line(error) or type(error).__name__}", err=True); ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings=dict(help_option_names=["-h", "--help"], max_content_width=110))
@@ -94,7 +103,8 @@ def segment(image, words, out, threshold, checkpoint, probabilities, as_json):
                             progress=not as_json)
     if as_json: return click.echo(json.dumps(result))
     click.echo(table(word_rows(result)))
-    click.echo("\n{out}: {width} x {height} px, threshold {threshold:.3f}".format(**result))
+    holes = f", {100*result['nodata']:.1f} % without data" if result["nodata"] else ""
+    click.echo("\n{out}: {width} x {height} px, {georeference}, threshold {threshold:.3f}".format(**result) + holes)
 
 # %% ../nbs/20_cli.ipynb #20000016
 DEMO_WORDS = ("grass", "tree", "water", "sand", "building", "tennis court", "thoroughfare")   # five base, one novel, one unseen
@@ -175,7 +185,7 @@ def demo(out, seed, checkpoint, as_json):
 def evaluate(images, masks, labels, words, pocket, n, checkpoint, threshold, as_json):
     "mIoU of all, base and novel words on a folder with masks, or on the pocket domains (--pocket); percent."
     if not pocket and None in (images, masks, labels): raise click.UsageError("give --images, --masks and --labels, or --pocket")
-    from rs_zeroseg import evaluate as evaluation
+    from rs_zeroseg import evaluate as evaluation, raster
     from rs_zeroseg.checkpoint import load
     from rs_zeroseg.data import FolderDataset
     from rs_zeroseg.pocket import DOMAINS
@@ -185,8 +195,9 @@ def evaluate(images, masks, labels, words, pocket, n, checkpoint, threshold, as_
         shown = ("domain", "n", "mIoU", "base", "novel", "unseen", "absent", "absent_at_threshold", "threshold")
         means = [{k: r[k] for k in shown} for r in results]
         return click.echo(to_json(results) if as_json else table(means))
+    if words is not None: words = split_words(words); raster.check_words(words, "--words")
     data = FolderDataset(images, masks, labels)
-    result = evaluation.evaluate(load(checkpoint), data, words and split_words(words), threshold, progress=not as_json)
+    result = evaluation.evaluate(load(checkpoint), data, words, threshold, progress=not as_json)
     if as_json: return click.echo(to_json(result.as_dict()))
     click.echo(table(result.table.to_dict("records")))
     click.echo("\n" + "  ".join(f"{k} {v:.1f}" for k, v in result.as_dict().items() if k != "per_class" and v is not None))

@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'SUFFIXES', 'LabelSet', 'read_labels', 'write_labels', 'map_type', 'labels_to_map', 'map_to_labels',
-           'scale_to_unit', 'open_raster', 'stretch_limits', 'read_image', 'read_mask', 'FolderDataset', 'augment',
-           'file_sha256', 'download']
+           'scale_to_unit', 'reading', 'open_raster', 'stretch_limits', 'read_image', 'read_mask', 'FolderDataset',
+           'augment', 'file_sha256', 'download']
 
 # %% ../nbs/04_data.ipynb #04000002
 import hashlib
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,7 @@ import rasterio
 import torch
 from fastcore.basics import patch
 from kornia.constants import DataKey, Resample
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -33,7 +37,9 @@ IGNORE = 255                      # in a mask: this pixel counts for nothing
 
 def _code(value):
     "A mask value as one integer; '#RRGGBB' becomes 0xRRGGBB."
-    return int(value[1:], 16) if isinstance(value, str) else int(value)
+    if isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value): return int(value[1:], 16)
+    if isinstance(value, (int, np.integer)): return int(value)
+    raise ValueError(f"value {value!r} is neither a whole number nor '#RRGGBB'")
 
 
 @dataclass
@@ -50,6 +56,8 @@ class LabelSet:
             raise ValueError(f"labels of {self.name}: values are either all numbers or all '#RRGGBB', not both")
         if len({_code(v) for v in values}) < len(values): raise ValueError(f"labels of {self.name}: a value is listed twice")
         kept = [c for c in self.categories if not c.get("ignore")]
+        nameless = [c["value"] for c in kept if not isinstance(c["name"], str) or not c["name"].strip()]
+        if nameless: raise ValueError(f"labels of {self.name}: value {nameless[0]!r} has no name")
         if not 0 < len(kept) < IGNORE: raise ValueError(f"labels of {self.name}: {len(kept)} categories; 1 to {IGNORE - 1} are possible")
         self.words = [c["name"] for c in kept]                             # canonical words; position = 0-based index
         self.synonyms = [list(c.get("synonyms", [])) for c in kept]        # other words for the same thing, per category
@@ -74,6 +82,7 @@ def read_labels(
         return LabelSet(content["name"], content["categories"], content.get("licence", ""), content.get("citation", ""))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; give the labels.json that lists the mask values") from None
+    except OSError as error: raise ValueError(f"{path}: cannot be read ({error.strerror}); give the labels.json itself") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a labels.json ({type(error).__name__}: {error}); the notebook 04_data has the format") from None
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
@@ -147,26 +156,44 @@ def scale_to_unit(
     array:np.ndarray,              # (C,H,W) as read
     limits:np.ndarray|None=None,   # (C,2) values that become 0 and 1; None: bytes, 0 and 255
 )->np.ndarray:                     # (C,H,W) float32 in [0,1]
-    "Bytes / 255, or a linear stretch between `limits`, clipped; NaN becomes 0. (C,H,W) -> (C,H,W)."
-    array = array.astype(np.float32)
+    """Bytes / 255, or a linear stretch between `limits`, clipped; NaN becomes 0. (C,H,W) -> (C,H,W).
+
+    Numbers that float32 does not hold, as large integers, are stretched in float64."""
+    array = array.astype(np.result_type(array, np.float32))
     if limits is None: return array / 255
-    low, high = limits.astype(np.float32).T[..., None, None]                            # each (C,1,1)
-    return np.nan_to_num(((array - low) / (high - low)).clip(0, 1))
+    low, high = limits.astype(array.dtype).T[..., None, None]                           # each (C,1,1)
+    return np.nan_to_num(((array - low) / (high - low)).clip(0, 1)).astype(np.float32)
 
 # %% ../nbs/04_data.ipynb #04000026
-def open_raster(path:str|Path) -> rasterio.DatasetReader:
-    """Open any image file that GDAL reads; pictures without georeference are fine.
+@contextmanager
+def reading(path:str|Path) -> Iterator[None]:
+    """Read from `path` in this block.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or cut short; the message names it."""
+    try: yield
+    except rasterio.errors.RasterioError as error:
+        raise ValueError(f"{path}: damaged or cut short ({error.__cause__ or error}); copy or download it again") from None
+
+
+@contextmanager
+def open_raster(path:str|Path) -> Iterator[rasterio.DatasetReader]:
+    """Any image file that GDAL reads, open in this block; pictures without georeference are fine.
 
     Raises
     ------
     ValueError
         If the file is missing or is not an image; the message names it."""
     if not Path(path).is_file(): raise ValueError(f"{path}: no such file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        try: return rasterio.open(path)
-        except rasterio.errors.RasterioIOError:
-            raise ValueError(f"{path}: not an image that can be read; GeoTIFF, PNG and JPEG work") from None
+    with rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            try: src = rasterio.open(path)
+            except rasterio.errors.RasterioError:
+                raise ValueError(f"{path}: not an image that can be read; GeoTIFF, PNG and JPEG work") from None
+        with src: yield src
 
 
 def stretch_limits(
@@ -178,17 +205,21 @@ def stretch_limits(
     Raises
     ------
     ValueError
-        If there are fewer than three bands."""
+        If there are fewer than three bands, or complex numbers, or the file cannot be read to its end."""
     if src.count < 3:
-        raise ValueError(f"{src.name}: {src.count} band(s), but red, green and blue are needed; merge the bands into one file first")
+        way = "save it as RGB" if ColorInterp.palette in src.colorinterp else "merge the bands into one file"
+        raise ValueError(f"{src.name}: {src.count} band(s), but red, green and blue are needed; {way} first")
+    if any(t.startswith("complex") for t in src.dtypes[:3]):
+        raise ValueError(f"{src.name}: complex numbers, but red, green and blue are real; save what you want to see of them")
     if all(t == "uint8" for t in src.dtypes[:3]): return None
     shrink = max(1, max(src.shape) / size_px)
     size = [max(1, round(n / shrink)) for n in src.shape]
-    bands = src.read([1, 2, 3], out_shape=(3, *size), masked=True)
+    with reading(src.name): bands = src.read([1, 2, 3], out_shape=(3, *size), masked=True)
     values = [np.ma.masked_invalid(b).compressed() for b in bands]
-    warnings.warn(f"{src.name}: {src.dtypes[0]} values are stretched from their 2nd to their 98th percentile", stacklevel=2)
     limits = np.array([np.percentile(v, (2, 98)) if v.size else (0, 1) for v in values])         # (3,2)
-    limits[:, 1] = np.maximum(limits[:, 1], limits[:, 0] + 1e-6)                                   # a constant band
+    told = ", ".join(f"{low:g} to {high:g}" for low, high in limits)
+    warnings.warn(f"{src.name}: {src.dtypes[0]} values are stretched from their 2nd to their 98th percentile: {told}", stacklevel=2)
+    limits[:, 1] = np.maximum(limits[:, 1], limits[:, 0] + 1e-6 * np.maximum(1, np.abs(limits[:, 0])))   # a constant band
     return limits
 
 
@@ -202,7 +233,7 @@ def read_image(
     ------
     ValueError
         If it cannot be read or has fewer than three bands."""
-    with open_raster(path) as src:
+    with open_raster(path) as src, reading(path):
         limits = stretch_limits(src)
         return torch.from_numpy(scale_to_unit(src.read([1, 2, 3], window=window), limits))
 
@@ -229,9 +260,9 @@ def read_mask(
     ------
     ValueError
         If it cannot be read, or a value is not in `labels`."""
-    with open_raster(path) as src:
+    with open_raster(path) as src, reading(path):
         codes = src.read(window=window).transpose(1, 2, 0)                             # (C,H,W) -> (H,W,C)
-        if labels.by_colour and src.count == 1 and src.colorinterp[0] == rasterio.enums.ColorInterp.palette:
+        if labels.by_colour and src.count == 1 and src.colorinterp[0] == ColorInterp.palette:
             palette = src.colormap(1)
             codes = np.array([palette.get(i, (0, 0, 0, 0))[:3] for i in range(256)], dtype=np.uint8)[codes[..., 0]]
     if labels.by_colour != (codes.shape[-1] >= 3):

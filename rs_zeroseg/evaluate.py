@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ConfusionMatrix', 'Report', 'report', 'window_starts', 'fade', 'blended_blocks', 'predict', 'evaluate',
-           'evaluate_pocket', 'encode_scene', 'name_index', 'best_threshold', 'calibrate_threshold',
-           'known_and_unknown']
+           'evaluate_pocket', 'encode_scene', 'name_index', 'ranking_quality', 'attention_quality', 'best_threshold',
+           'calibrate_threshold', 'known_and_unknown']
 
 # %% ../nbs/16_evaluate.ipynb #16000002
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 from tqdm.auto import tqdm
 
 from .data import IGNORE, FolderDataset
@@ -228,6 +230,47 @@ def name_index(scene, names):
     "(H,W) position of each pixel's category in `names`, IGNORE where it is not among them."
     table = torch.tensor([names.index(c) if c in names else IGNORE for c in CATEGORIES])
     return table[torch.from_numpy(scene.mask).long()]
+
+# %% ../nbs/16_evaluate.ipynb #16000061
+def ranking_quality(
+    score:torch.Tensor,   # (n,) any real, higher = more likely
+    truth:torch.Tensor,   # (n,) bool
+)->tuple[float, float]:   # average precision, AUROC, in percent; nan where there are no positives or no negatives
+    "How well a map ranks the pixels of its word above the others, (n,), (n,) -> AP, AUROC."
+    if truth.all() or not truth.any(): return float("nan"), float("nan")
+    return tuple(100*float(f(score, truth.long())) for f in (binary_average_precision, binary_auroc))
+
+
+def attention_quality(
+    model:Segmenter,
+    domain:str="landdiscover",   # key of `DOMAINS`
+    n:int=12,                    # scenes
+    seed0:int=1_000_000,         # seed of the first scene
+    stride:int=2,                # every such pixel of a row and of a column is read
+)->pd.DataFrame:                 # per word: category, word, tier, share, A_k AP, A_k AUROC, S_k AP, S_k AUROC (percent)
+    """Average precision and AUROC of A_k (Eq. 9) and S_k (Eq. 10) against the truth of pocket scenes, by name and by an unseen word.
+
+    Raises
+    ------
+    ValueError
+        If the model has no attention map."""
+    names = DOMAINS[domain].words
+    asked = [(c, w) for c in names for w in (c, CATEGORIES[c].unseen[0])]
+    text_emb, maps, truth = model.encode_words([w for _, w in asked]), [], []
+    for seed in range(seed0, seed0 + n):
+        scene = make_scene(seed, domain)
+        answer = model.query(encode_scene(model, scene), text_emb)
+        with torch.inference_mode(): attention, logits = answer.attention, answer.logits
+        if attention is None: raise ValueError("this model has no attention map: take one with CARH")
+        attention = F.interpolate(attention, logits.shape[-2:], mode="bilinear", align_corners=False)
+        maps.append(torch.stack((attention[0], logits[0]))[..., ::stride, ::stride].flatten(2).cpu())      # (2,K,pixels)
+        truth.append(torch.from_numpy(scene.mask)[::stride, ::stride].flatten().long())
+    maps, truth = torch.cat(maps, -1), torch.cat(truth); rows = []
+    for k, (category, word) in enumerate(asked):
+        there = truth == list(CATEGORIES).index(category)
+        quality = [v for m in maps[:, k] for v in ranking_quality(m.float(), there)]
+        rows.append((category, word, tier(word), 100*float(there.float().mean()), *quality))
+    return pd.DataFrame(rows, columns=["category", "word", "tier", "share", "A_k AP", "A_k AUROC", "S_k AP", "S_k AUROC"])
 
 # %% ../nbs/16_evaluate.ipynb #16000050
 def best_threshold(

@@ -24,7 +24,7 @@ def valid_pairs(
 def bce_loss(
     logits:Tensor,                       # (B,K,H,W) before the sigmoid, any real
     target:Tensor,                       # (B,K,H,W) in {0,1}
-    valid:Tensor,                        # (B,K,H,W) or (B,1,H,W) bool: False leaves the pixel out
+    valid:Tensor,                        # (B,K,H,W) or (B,1,H,W) bool: False leaves the pixel out; or the weight of each pixel, >= 0
     normaliser:Tensor|float|None=None,   # what the sum is divided by; None: the number of valid (pixel, word) pairs here
 )->Tensor:                               # scalar, nats per valid pair; 0 where nothing is valid
     """Binary cross-entropy over the valid (pixel, word) pairs, Eq. 11 -> scalar.

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['WORDS', 'VLM_PLAN', 'RSI_PLAN', 'SEGMENTATION_PLAN', 'word_table', 'pocket_groups', 'Crops', 'augment_crops',
            'pocket_scenes', 'pocket_crops', 'folder_crops', 'batches_of', 'caption_targets', 'CaptionedVLM',
-           'caption_scores', 'caption_loss', 'MaskedRSI', 'masked_loss', 'draw_words', 'pixel_targets',
-           'segmentation_loss', 'sources', 'pretrain', 'load_encoders', 'train_pocket']
+           'caption_scores', 'caption_loss', 'MaskedRSI', 'masked_loss', 'draw_words', 'pixel_targets', 'rarity',
+           'contest_loss', 'segmentation_loss', 'sources', 'pretrain', 'load_encoders', 'train_pocket']
 
 # %% ../nbs/15_pretrain.ipynb #15000002
 import math
@@ -266,20 +266,42 @@ def pixel_targets(
     return target.nan_to_num(), ~target.isnan()
 
 
-def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, noise:float=.3, distractors:int=3):
-    "Loss function of stage 3 for `fit`: Eq. 11 and 12 on the base categories; `text_emb` (W,D_E) are the vectors of `WORDS`."
+def rarity(
+    mask:torch.Tensor,   # (n,H,W) long, category of each pixel; C and above: unknown
+    C:int,               # categories
+    power:float=.3,      # 0: all pixels weigh the same, 1: all categories do
+    least:float=.003,    # shares below this count as this
+)->torch.Tensor:         # (n,1,H,W) > 0
+    "Weight of each pixel, (n,H,W) -> (n,1,H,W): share of its category in the batch to the power of `-power`."
+    share = torch.bincount(mask.clamp(max=C).flatten(), minlength=C + 1)/mask.numel()
+    return share.clamp(min=least).pow(-power)[mask.clamp(max=C)].unsqueeze(1)
+
+
+def contest_loss(
+    logits:torch.Tensor,   # (n,K,H,W)
+    target:torch.Tensor,   # (n,K,H,W) in {0,1}
+    valid:torch.Tensor,    # (n,K,H,W) bool
+    weight:torch.Tensor,   # (n,1,H,W) of each pixel
+)->torch.Tensor:           # scalar, nats per pixel; 0 where no pixel counts
+    "Cross-entropy among the words, over the pixels that exactly one of them names and of which all are known."
+    counts = ((target.sum(1) == 1) & valid.all(1))*weight[:, 0]                     # (n,H,W)
+    return (F.cross_entropy(logits, target.argmax(1), reduction="none")*counts).sum()/counts.sum().clamp(min=1)
+
+
+def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, noise:float=.3):
+    "Loss function of stage 3 for `fit`: Eq. 11 and 12 and a contest, on the base categories; `text_emb` (W,D_E) are the vectors of `WORDS`."
     def loss_fn(model, batch):
         crops, generator = batch; loss, iou = 0., []
         for source, image, mask in crops:
             words = draw_words(source.table, source.trained, generator)
             E = text_emb[words]; E = E + noise*torch.randn(E.shape, generator=generator)/E.shape[1]**.5
-            E = F.normalize(torch.cat((E, torch.randn(distractors, E.shape[1], generator=generator))), dim=-1)
+            E = F.normalize(torch.cat((E, torch.randn(1, E.shape[1], generator=generator))), dim=-1)      # the last is the distractor
             logits, _, features = model(image, E)
-            truth = torch.cat((source.table[:, words], torch.zeros(len(source.table), distractors)), 1)
-            target, valid = pixel_targets(mask, truth, source.trained)
+            target, valid = pixel_targets(mask, F.pad(source.table[:, words], (0, 1)), source.trained)
             logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)
-            area = (target*valid).flatten(2).mean(-1)
-            loss = loss + source.share*total_loss(bce_loss(logits, target, valid), align(features.dense.float(), E, area), lam)
+            weight, area = rarity(mask, len(source.table)), (target*valid).flatten(2).mean(-1)
+            masks = bce_loss(logits, target, valid*weight) + contest_loss(logits, target, valid, weight)
+            loss = loss + source.share*total_loss(masks, align(features.dense.float(), E, area), lam)
             hit, said, there = ((x & valid).sum((0, 2, 3)) for x in ((logits > 0) & (target > 0), logits > 0, target > 0))
             iou.append((hit/(said + there - hit).clamp(min=1))[there > 0].mean().item())
         return loss, {"mIoU": float(np.mean(iou))}
@@ -288,7 +310,7 @@ def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, 
 # %% ../nbs/15_pretrain.ipynb #15000034
 VLM_PLAN = TrainConfig(steps=3000, batch_size=160, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=500)
 RSI_PLAN = TrainConfig(steps=800, batch_size=32, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=400)
-SEGMENTATION_PLAN = TrainConfig(steps=1300, batch_size=24, lr=4e-3, backbone_multiplier=.05, weight_decay=.01, warmup=50, save_every=400)
+SEGMENTATION_PLAN = TrainConfig(steps=1600, batch_size=24, lr=4e-3, backbone_multiplier=.05, weight_decay=.01, warmup=50, save_every=400)
 
 
 def sources(
@@ -298,7 +320,8 @@ def sources(
 )->list[Crops]:
     "Pocket crops, and real ones where a folder is given (three tenths of each batch)."
     if not real: return [pocket_crops(scenes, seed)]
-    return [pocket_crops(scenes, seed, .7), folder_crops(real, .3)]
+    real = folder_crops(real, .3)                       # first: a wrong folder shows before the scenes are drawn
+    return [pocket_crops(scenes, seed, .7), real]
 
 
 def pretrain(
