@@ -237,7 +237,7 @@ def pretrain(out, dubai, seed):
 @click.option("--steps", type=click.IntRange(1), help="optimiser steps; left out: the preset's")
 @seed_option
 def train(out, encoders, dubai, steps, seed):
-    "Train RS-ZeroSeg on the pixel labels of the base categories. About 5 min on two cores."
+    "Train RS-ZeroSeg on the pixel labels of the base categories. About 7 min on two cores."
     from dataclasses import replace
     from rs_zeroseg import pretrain as stages
     plan = stages.SEGMENTATION_PLAN if steps is None else replace(stages.SEGMENTATION_PLAN, steps=steps)
