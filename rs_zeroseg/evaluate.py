@@ -264,10 +264,10 @@ def attention_quality(
         if attention is None: raise ValueError("this model has no attention map: take one with CARH")
         attention = F.interpolate(attention, logits.shape[-2:], mode="bilinear", align_corners=False)
         maps.append(torch.stack((attention[0], logits[0]))[..., ::stride, ::stride].flatten(2).cpu())      # (2,K,pixels)
-        truth.append(torch.from_numpy(scene.mask)[::stride, ::stride].flatten().long())
+        truth.append(name_index(scene, names)[::stride, ::stride].flatten())
     maps, truth = torch.cat(maps, -1), torch.cat(truth); rows = []
     for k, (category, word) in enumerate(asked):
-        there = truth == list(CATEGORIES).index(category)
+        there = truth == names.index(category)
         quality = [v for m in maps[:, k] for v in ranking_quality(m.float(), there)]
         rows.append((category, word, tier(word), 100*float(there.float().mean()), *quality))
     return pd.DataFrame(rows, columns=["category", "word", "tier", "share", "A_k AP", "A_k AUROC", "S_k AP", "S_k AUROC"])

@@ -107,6 +107,9 @@ def average_audit() -> pd.DataFrame:    # one row per printed average
     return pd.DataFrame(rows)
 
 # %% ../nbs/00_paper.ipynb #00000041
+CLASSES = {"FLAIR": 12, "FAST": 37, "Potsdam": 5, "FloodNet": 10}   # classes scored in each set, as `DATASETS` of 01_vocab lists them
+
+
 def lead(
     table:pd.DataFrame,   # rows are what is compared, from `wide`
     row,                  # label of the row that is said to be ahead
@@ -146,9 +149,6 @@ def claims() -> list[tuple[str, str, float, str]]:
         ("base and novel mIoU are those of the classes of Table 1 (their weighted mean can be its number)", "Tables 1 and 4",
          min(split_margin(t["table4"][d], t["table1"].loc[ours, d], n) for d, n in CLASSES.items()), "points from the nearest split"),
     ]
-
-
-CLASSES = {"FLAIR": 12, "FAST": 37, "Potsdam": 5, "FloodNet": 10}   # classes scored in each set, as `DATASETS` of 01_vocab lists them
 
 
 def split_margin(
