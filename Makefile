@@ -56,6 +56,7 @@ readme: $(STAMP)  ## nbs/index.ipynb -> README.md
 figures: $(STAMP) ## the notebooks' figures -> figures/
 	python tools/figures.py
 
-bench: $(STAMP)   ## parameters, multiply-adds and times of the presets
+bench: $(STAMP)   ## parameters and multiply-adds of the presets, speed and memory on a large raster
 	rs_zeroseg budget --preset pocket
 	rs_zeroseg budget --preset paper
+	rs_zeroseg bench raster

@@ -151,13 +151,6 @@ def test_odd_input_works_and_is_told(work, case, tmp_path):
     np.testing.assert_array_equal(coded == dst.nodata, np.broadcast_to(rows, coded.shape))
 
 
-def test_many_words_get_smaller_windows(work, tmp_path, monkeypatch):
-    from rs_zeroseg import raster
-    monkeypatch.setattr(raster, "WINDOW_CELLS", 32 * 32 * 6)
-    done = run("segment", work/"in.tif", "--words", "a,b,c,d,e,f", "--out", tmp_path/"map.tif", "--checkpoint", work/"model")
-    assert done.exit_code == 0 and "Note: 6 words: windows of 32 instead of 512 pixels" in done.output
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
 def test_a_disk_that_fills_up_leaves_nothing(work, tmp_path):
     "A real write fails: the map is longer than the 400 bytes that the process may write to a file, and GDAL tells nobody."

@@ -55,8 +55,8 @@ def kill_after(args:list[str], seconds:float) -> bool:
 def made(tmp_path_factory) -> dict[str, Path]:
     "What each command starts from: a raster of several windows, and a small pretraining."
     folder = tmp_path_factory.mktemp("made"); tif, encoders = folder/"in.tif", folder/"encoders"
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 1500, 1500), dtype=np.uint8)
-    with rasterio.open(tif, "w", driver="GTiff", width=1500, height=1500, count=3, dtype="uint8", crs="EPSG:32633",
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 2200, 2200), dtype=np.uint8)
+    with rasterio.open(tif, "w", driver="GTiff", width=2200, height=2200, count=3, dtype="uint8", crs="EPSG:32633",
                        transform=from_origin(5e5, 5e6, .5, .5)) as dst: dst.write(pixels)
     run(command("pretrain", encoders, tif))
     return dict(segment=tif, pretrain=tif, train=encoders)
