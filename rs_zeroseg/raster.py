@@ -354,13 +354,13 @@ def bench_raster(
     """How fast `segment` is, and how fast the model alone; both count pixels of the map, of which the windows see `seen_per_kept`.
 
     `peak_mb` is the peak of the whole process, Python and torch included."""
-    tile = make_scene(0, size=512).image.transpose(2, 0, 1); n = -(-size_px // 512)
-    image = np.tile(tile, (1, n, n))[:, :size_px, :size_px]
+    band = np.tile(make_scene(0, size=512).image.transpose(2, 0, 1), (1, 1, -(-size_px // 512)))[:, :, :size_px]       # (3,512,W)
     profile = dict(driver="GTiff", width=size_px, height=size_px, count=3, dtype="uint8", tiled=True, crs="EPSG:32631",
                    transform=rasterio.Affine(.5, 0, 0, 0, -.5, 0))
     with tempfile.TemporaryDirectory() as folder:
-        with rasterio.open(Path(folder) / "in.tif", "w", **profile) as dst: dst.write(image)
-        del image
+        with rasterio.open(Path(folder) / "in.tif", "w", **profile) as dst:
+            for at in range(0, size_px, 512):
+                rows = min(512, size_px - at); dst.write(band[:, :rows], window=Window(0, at, size_px, rows))
         began = time.perf_counter(); segment(Path(folder) / "in.tif", words, Path(folder) / "map.tif", model, progress=progress)
     seconds, peak_mb = time.perf_counter() - began, peak_memory_mb()
     rows = spans(size_px); windows = list(product(rows, rows))[:64]                                # 64 windows are enough
