@@ -224,7 +224,7 @@ dubai_option = click.option("--dubai", type=click.Path(path_type=Path),
 @dubai_option
 @seed_option
 def pretrain(out, dubai, seed):
-    "Make both pocket encoders from a seed: the VLM from scenes with captions, the RSI stream from scenes alone. About 15 min on two cores."
+    "Make both pocket encoders from a seed: the VLM from scenes with captions, the RSI stream from scenes alone. About 10 min on two cores."
     from rs_zeroseg import pretrain as stages
     if dubai is None: click.echo("without --dubai: pocket scenes only; expect less on real imagery", err=True)
     click.echo(f"encoders in {stages.pretrain(out, dubai, seed)}\nNext:  rs_zeroseg train --encoders {out} --out runs/pocket")
@@ -237,7 +237,7 @@ def pretrain(out, dubai, seed):
 @click.option("--steps", type=click.IntRange(1), help="optimiser steps; left out: the preset's")
 @seed_option
 def train(out, encoders, dubai, steps, seed):
-    "Train RS-ZeroSeg on the pixel labels of the base categories. About 7 min on two cores."
+    "Train RS-ZeroSeg on the pixel labels of the base categories. About 5 min on two cores."
     from dataclasses import replace
     from rs_zeroseg import pretrain as stages
     plan = stages.SEGMENTATION_PLAN if steps is None else replace(stages.SEGMENTATION_PLAN, steps=steps)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -311,7 +312,7 @@ def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, 
 # %% ../nbs/15_pretrain.ipynb #15000034
 VLM_PLAN = TrainConfig(steps=4000, batch_size=160, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=500, precision="no")
 RSI_PLAN = TrainConfig(steps=800, batch_size=32, lr=2e-3, backbone_multiplier=1., weight_decay=.02, save_every=400, precision="no")
-SEGMENTATION_PLAN = TrainConfig(steps=1600, batch_size=7, lr=4e-3, backbone_multiplier=.05, weight_decay=.01, warmup=50, save_every=400, precision="no")
+SEGMENTATION_PLAN = TrainConfig(steps=1500, batch_size=7, lr=4e-3, backbone_multiplier=.05, weight_decay=.01, warmup=50, save_every=400, precision="no")
 SEGMENTATION_PX, SEGMENTATION_ZOOM = 128, 4   # crops of 96 to 224 pixels, resized to 128
 
 
@@ -354,10 +355,14 @@ def load_encoders(folder:str|Path, model:RSZeroSeg) -> RSZeroSeg:
     Raises
     ------
     ValueError
-        If the folder holds no finished pretraining."""
-    read = lambda part: load_file(sorted((Path(folder)/part).glob("step-*"))[-1]/"model.safetensors")
-    try: vlm, rsi = read("vlm"), read("rsi")
-    except IndexError: raise ValueError(f"{folder}: no finished pretraining here; run `rs_zeroseg pretrain --out {folder}` first") from None
+        If the folder holds no finished pretraining, or a damaged one."""
+    def read(part):
+        found = sorted((Path(folder)/part).glob("step-*/model.safetensors"))
+        if not found: raise ValueError(f"{folder}: no finished pretraining here; run `rs_zeroseg pretrain --out {folder}` first")
+        try: return load_file(found[-1])
+        except SafetensorError as error: raise ValueError(f"{found[-1]}: damaged checkpoint ({error}); remove {found[-1].parent} and run `rs_zeroseg pretrain` again") from None
+
+    vlm, rsi = read("vlm"), read("rsi")
     own = lambda state, prefix: {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     model.vlm.load_state_dict(own(vlm, "vlm.")); model.rsi.load_state_dict(own(rsi, "rsi."))
     if model.similarity is not None: model.similarity.data = torch.stack((vlm["log_scale"], vlm["bias"]))

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
@@ -66,11 +67,15 @@ def save_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimize
     "Write `folder/step-NNNNNN` whole or not at all, and drop older ones; returns its path."
     folder = Path(folder); final = folder/f"step-{step:06d}"; temporary = folder/f".{final.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary/"model.safetensors")
     moments = {f"{i}.{k}": v for i, s in optimizer.state_dict()["state"].items() for k, v in s.items()}
-    save_file(moments | {"rng": torch.get_rng_state()}, temporary/"optimizer.safetensors")
-    (temporary/"state.json").write_text(json.dumps({"step": step, "config": config}), encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True); temporary.rename(final)
+    try:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary/"model.safetensors")
+        save_file(moments | {"rng": torch.get_rng_state()}, temporary/"optimizer.safetensors")
+        (temporary/"state.json").write_text(json.dumps({"step": step, "config": config}), encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True); temporary.rename(final)
+    except (OSError, SafetensorError) as error:                     # a full disk: the checkpoint before this one is still there
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise OSError(f"{final}: could not be written ({error}); make room, then start again: the run resumes") from None
     for old in (*folder.glob("step-*"), *folder.glob(".step-*")):   # the second: left by a killed run
         if old != final: shutil.rmtree(old, ignore_errors=True)
     return final

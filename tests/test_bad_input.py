@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from rs_zeroseg import checkpoint
+from rs_zeroseg import checkpoint, train
 from rs_zeroseg.checkpoint import PRESETS, build, load, save
 from rs_zeroseg.cli import main
 from rs_zeroseg.pocket import make_scene, write_domain, write_scene
@@ -168,6 +168,9 @@ def test_no_space_for_map_or_checkpoint(work, tmp_path, monkeypatch):
     assert names(work) == before
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="new: could not be written"): save(load(work/"model"), tmp_path/"new")
+    assert names(tmp_path) == []
+    monkeypatch.setattr(train, "save_file", full); net = torch.nn.Linear(2, 2)
+    with pytest.raises(OSError, match="step-000003: could not be written"): train.save_checkpoint(tmp_path, net, torch.optim.SGD(net.parameters(), .1), 3, {})
     assert names(tmp_path) == []
 
 

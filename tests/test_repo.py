@@ -2,6 +2,7 @@
 import ast
 import importlib.util
 import inspect
+import json
 import re
 import shutil
 import subprocess
@@ -142,3 +143,9 @@ def test_tools_skip_what_nbdev_skips():
     settings = (ROOT / "settings.ini").read_text(encoding="utf-8")
     skipped = re.search(r"^SKIPPED = \((.*?)\)", (ROOT / "tools" / "coverage_notebooks.py").read_text(encoding="utf-8"), re.M).group(1)
     assert set(re.search(r"^tst_flags = (.*)$", settings, re.M).group(1).split()) == set(re.findall(r'"(\w+)"', skipped))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_widget_state_is_stored(path):
+    "A widget's state holds every picture it has shown: megabytes that no reader sees."
+    assert "widgets" not in json.loads(path.read_text(encoding="utf-8"))["metadata"]
