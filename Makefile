@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks coverage test-slow lab export clean-notebooks readme figures bench soak
+.PHONY: help demo test test-notebooks coverage test-browser test-slow lab export clean-notebooks readme figures bench soak
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -33,7 +33,12 @@ test-notebooks: $(STAMP)
 
 coverage: $(STAMP)
 	python tools/coverage_notebooks.py
-	coverage run --append -m pytest tests -q --durations=5 > .pytest.log 2>&1; rc=$$?; cat .pytest.log; coverage report; tail -n 1 .pytest.log; exit $$rc
+	coverage run --append -m pytest tests --ignore tests/browser -q --durations=5 > .pytest.log 2>&1; rc=$$?; cat .pytest.log; coverage report; tail -n 1 .pytest.log; exit $$rc
+
+test-browser: $(STAMP)    ## the explorer in JupyterLab, driven in Chromium; screenshots in out/browser
+	$(BIN)/python -m pip install --quiet "playwright>=1.45,<2"
+	command -v chromium chromium-browser google-chrome > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium > /dev/null; }
+	python -m pytest tests/browser -q
 
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
