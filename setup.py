@@ -13,7 +13,7 @@ setup(
     long_description=Path("README.md").read_text(encoding="utf-8"), long_description_content_type="text/markdown",
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Education", "Intended Audience :: Science/Research",
                  "Programming Language :: Python :: 3"],
-    packages=find_packages(include=["rs_zeroseg", "rs_zeroseg.*"]), package_data={"rs_zeroseg": ["weights/*"]},
+    packages=find_packages(include=["rs_zeroseg", "rs_zeroseg.*"]), package_data={"rs_zeroseg": ["weights/*", "ledger.jsonl"]},
     include_package_data=True, python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(), extras_require={"dev": cfg["dev_requirements"].split()},
     entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},

@@ -11,7 +11,7 @@ __all__ = ['WORDS', 'VLM_PLAN', 'RSI_PLAN', 'SEGMENTATION_PLAN', 'SEGMENTATION_P
 
 # %% ../nbs/15_pretrain.ipynb #15000002
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from .checkpoint import PRESETS, build, pocket_streams, save
+from .checkpoint import PRESETS, build, load, pocket_streams, save
 from .data import FolderDataset
 from .encoders import apply_freeze
 from .losses import AlignmentLoss, bce_loss, total_loss
@@ -349,8 +349,8 @@ def pretrain(
     return out
 
 # %% ../nbs/15_pretrain.ipynb #15000044
-def load_encoders(folder:str|Path, model:RSZeroSeg) -> RSZeroSeg:
-    """Put the encoders that `pretrain` made into `model`, and start the similarity term at the VLM's own scale.
+def load_encoders(folder:str|Path|None, model:RSZeroSeg) -> RSZeroSeg:
+    """Put the encoders that `pretrain` made into `model`, and start the similarity term at the VLM's own scale; None: those that come with the package.
 
     Raises
     ------
@@ -362,7 +362,11 @@ def load_encoders(folder:str|Path, model:RSZeroSeg) -> RSZeroSeg:
         try: return load_file(found[-1])
         except SafetensorError as error: raise ValueError(f"{found[-1]}: damaged checkpoint ({error}); remove {found[-1].parent} and run `rs_zeroseg pretrain` again") from None
 
-    vlm, rsi = read("vlm"), read("rsi")
+    if folder is None:
+        captioned = load("pocket-zero-shot")                                             # stage 3 does not change the RSI stream
+        vlm = {"log_scale": captioned.scale.data.log(), "bias": captioned.bias.data} | {f"vlm.{k}": v for k, v in captioned.vlm.state_dict().items()}
+        rsi = {f"rsi.{k}": v for k, v in load("pocket").rsi.state_dict().items()}
+    else: vlm, rsi = read("vlm"), read("rsi")
     own = lambda state, prefix: {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     model.vlm.load_state_dict(own(vlm, "vlm.")); model.rsi.load_state_dict(own(rsi, "rsi."))
     if model.similarity is not None: model.similarity.data = torch.stack((vlm["log_scale"], vlm["bias"]))
@@ -371,25 +375,40 @@ def load_encoders(folder:str|Path, model:RSZeroSeg) -> RSZeroSeg:
 
 def train_masks(
     data:list[Crops],                 # where the pixel labels come from; their shares add up to 1
-    out:str|Path,                     # folder for checkpoints; the finished model goes to `out/model`
-    encoders:str|Path,                # folder that `pretrain` made
+    out:str|Path|None,                # folder for checkpoints; the finished model goes to `out/model`; None: keep nothing
+    encoders:str|Path|None,           # folder that `pretrain` made; None: the encoders that come with the package
     seed:int=0,
     config:ModelConfig=PRESETS["pocket"],
     plan:TrainConfig=SEGMENTATION_PLAN,
     lam:float=.2,                     # lambda of Eq. 13
+    clip:str="attention",             # what of the VLM stream learns, one of `POLICIES` of 06_encoders
+    rsi:str="freeze",                 # what of the RSI stream learns
     about:dict|None=None,             # what else tells this run from others
+    snapshots:int|None=None,          # keep the model every so many steps, in `out/snapshots`: 19_explore scrubs through them
+    after_step:Callable[[int], None]|None=None,   # called with the number of steps done; may raise to stop
     progress:bool=True,
-)->RSZeroSeg:
-    "Stage 3 on any crops: CLIP attention tuned and RSI frozen (Table 3's best row); resumes where it was stopped."
+)->tuple[RSZeroSeg, list[dict]]:      # the model, and a row of numbers every 25 steps
+    "Stage 3 on any crops; resumes where it was stopped. The defaults are the best row of Table 3."
     torch.manual_seed(seed); model = load_encoders(encoders, build(config)); text = model.text
-    apply_freeze(model.vlm, "attention"); apply_freeze(model.rsi, "freeze")
+    apply_freeze(model.vlm, clip); apply_freeze(model.rsi, rsi)
     model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim)
     batches = batches_of(data, plan.batch_size, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
-    fit(model, segmentation_loss(text.encode(list(WORDS)), model.align, lam), batches, plan, out, name="masks of base categories", progress=progress,
-        about=dict(run_seed=seed, encoders=str(encoders), lam=lam) | asdict(config) | (about or {}))
+    def after(step):
+        if snapshots and (step % snapshots == 0 or step == plan.steps): _snapshot(model, Path(out)/"snapshots"/f"step-{step:06d}")
+        if after_step: after_step(step)
+
+    if snapshots and not list(Path(out).glob("step-*")): after(0)
+    rows = fit(model, segmentation_loss(text.encode(list(WORDS)), model.align, lam), batches, plan, out, name="masks of base categories", progress=progress,
+               about=dict(run_seed=seed, encoders=str(encoders), lam=lam, clip=clip, rsi=rsi) | asdict(config) | (about or {}), after_step=after)
     del model.align
-    save(model.eval(), Path(out)/"model")
-    return model
+    if out is not None: save(model.eval(), Path(out)/"model")
+    return model, rows
+
+
+def _snapshot(model, folder):
+    "Save a model in training without the projection of its alignment loss."
+    align, model.align = model.align, None
+    save(model, folder, half=True); model.align = align
 
 
 def train_pocket(
@@ -400,7 +419,8 @@ def train_pocket(
     scenes:int=2400,
     plan:TrainConfig=SEGMENTATION_PLAN,
     progress:bool=True,
+    **kwargs,                         # for `train_masks`
 )->RSZeroSeg:
     "Stage 3 on pocket scenes, and on real imagery where a folder is given."
     about = dict(scenes=scenes, real=real and str(real))
-    return train_masks(sources(scenes, seed*10_000_000, real), out, encoders, seed, plan=plan, about=about, progress=progress)
+    return train_masks(sources(scenes, seed*10_000_000, real), out, encoders, seed, plan=plan, about=about, progress=progress, **kwargs)[0]

@@ -98,7 +98,7 @@ def withhold(
 def train_open(data:Crops, encoders:str|Path, seed:int, steps:int) -> Segmenter:
     "RS-ZeroSeg's stage 3 on these crops alone."
     plan = replace(SEGMENTATION_PLAN, steps=steps, warmup=20, save_every=10**6)
-    with tempfile.TemporaryDirectory() as out: return train_masks([data], out, encoders, seed, plan=plan, progress=False)
+    with tempfile.TemporaryDirectory() as out: return train_masks([data], out, encoders, seed, plan=plan, progress=False)[0]
 
 
 def steps_in(

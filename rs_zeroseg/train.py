@@ -63,15 +63,20 @@ def parameter_groups(
     return list(groups.values())
 
 # %% ../nbs/14_train.ipynb #14000013
-def save_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, step:int, config:dict) -> Path:
-    "Write `folder/step-NNNNNN` whole or not at all, and drop older ones; returns its path."
+def _random_states():
+    "The state of torch's generators: the CPU's, then each GPU's."
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ())]
+
+
+def save_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, step:int, config:dict, scaler=None) -> Path:
+    "Write `folder/step-NNNNNN` whole or not at all, and drop older ones; returns its path. `scaler`: of the gradient, in fp16."
     folder = Path(folder); final = folder/f"step-{step:06d}"; temporary = folder/f".{final.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
     moments = {f"{i}.{k}": v for i, s in optimizer.state_dict()["state"].items() for k, v in s.items()}
     try:
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary/"model.safetensors")
-        save_file(moments | {"rng": torch.get_rng_state()}, temporary/"optimizer.safetensors")
-        (temporary/"state.json").write_text(json.dumps({"step": step, "config": config}), encoding="utf-8")
+        save_file(moments | {f"rng.{i}": state for i, state in enumerate(_random_states())}, temporary/"optimizer.safetensors")
+        (temporary/"state.json").write_text(json.dumps({"step": step, "config": config, "scaler": scaler and scaler.state_dict()}), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True); temporary.rename(final)
     except (OSError, SafetensorError) as error:                     # a full disk: the checkpoint before this one is still there
         shutil.rmtree(temporary, ignore_errors=True)
@@ -81,8 +86,8 @@ def save_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimize
     return final
 
 
-def load_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, config:dict) -> int:
-    """Restore the newest `folder/step-*` into model and optimiser; returns its step, 0 where there is none.
+def load_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, config:dict, scaler=None) -> int:
+    """Restore the newest `folder/step-*` into model, optimiser and scaler; returns its step, 0 where there is none.
 
     Raises
     ------
@@ -96,7 +101,10 @@ def load_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimize
     if changed:
         raise ValueError(f"{found[-1]} was made with another configuration ({', '.join(changed)}): restore it, or give another folder for a new run")
     model.load_state_dict(load_file(found[-1]/"model.safetensors"))
-    moments = load_file(found[-1]/"optimizer.safetensors"); torch.set_rng_state(moments.pop("rng"))
+    moments = load_file(found[-1]/"optimizer.safetensors"); states = [moments.pop(k) for k in sorted(moments) if k.startswith("rng.")]
+    torch.set_rng_state(states[0])
+    if torch.cuda.is_available() and len(states) == 1 + torch.cuda.device_count(): torch.cuda.set_rng_state_all(states[1:])
+    if scaler and state["scaler"]: scaler.load_state_dict(state["scaler"])
     restored = optimizer.state_dict(); restored["state"] = {}
     for key, value in moments.items():
         i, name = key.split(".", 1); restored["state"].setdefault(int(i), {})[name] = value
@@ -162,6 +170,7 @@ def fit(
     tracker:str|None=None,                        # any Accelerate tracker by name, e.g. 'tensorboard'
     name:str="training",                          # shown beside the progress bar
     progress:bool=True,
+    after_step:Callable[[int], None]|None=None,   # called with the number of steps done; may raise to stop
 )->list[dict]:                                    # a row of numbers (running means) every 25 steps
     """Train `model` with AdamW, warm-up and cosine, and gradient clipping (section 3.6 of the paper); resume where `out` left off.
 
@@ -181,7 +190,7 @@ def fit(
     model.to(accelerator.device); first, main = 0, accelerator.is_main_process
     if out is not None:
         out = Path(out); out.mkdir(parents=True, exist_ok=True)
-        first = load_checkpoint(out, model, optimizer, told); _forget_after(out/"metrics.jsonl", first)
+        first = load_checkpoint(out, model, optimizer, told, accelerator.scaler); _forget_after(out/"metrics.jsonl", first)
     wrapped, prepared = accelerator.prepare(model, optimizer)
     rows, means, began, stream = [], {}, time.perf_counter(), batches(first); model.train()
     bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=name, disable=not (progress and main))
@@ -196,7 +205,8 @@ def fit(
                 if tracker: accelerator.log(means, step=done)
                 if out is not None and main: _log(out/"metrics.jsonl", rows[-1])
             if out is not None and main and (done % config.save_every == 0 or done == config.steps or interrupt.asked):
-                save_checkpoint(out, model, optimizer, done, told)
+                save_checkpoint(out, model, optimizer, done, told, accelerator.scaler)
+            if after_step: after_step(done)
             if interrupt.asked: raise KeyboardInterrupt
     if tracker: accelerator.end_training()
     model.eval()
