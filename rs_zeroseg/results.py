@@ -60,11 +60,11 @@ def our_side(
         counted = budget("paper"); value = {"parameters (M)": counted["trainable_parameters"]/1e6, "GFLOPs": counted["macs_512"]/1e9}.get(column)
         return nothing if value is None else pd.DataFrame([(value, float("nan"), 0)], ["RS-ZeroSeg"], nothing.columns)
     if table == "table4":
-        parts = {label: ours("table2", records, m).query("column == @column and row == 'Ours'") for label, m in (("Base Categories", "base"), ("Novel Categories", "novel"))}
-        found = pd.concat({k: v for k, v in parts.items()}).reset_index(level=0, names="label")
-        return found.set_index("label")[["mean", "half", "n"]]
+        parts = {"Base Categories": ours("table2", records, "base"), "Novel Categories": ours("table2", records, "novel")}
+        found = pd.concat(parts, names=["label"]).reset_index("label")
+        return found[(found.column == column) & (found.row == "Ours")].set_index("label")[["mean", "half", "n"]]
     if table not in FIELDS: return nothing
-    found = ours(table, records, metric).query("column == @column")
+    found = ours(table, records, metric); found = found[found.column == column]
     return found.assign(row=found["row"].map(_label)).set_index("row")[["mean", "half", "n"]]
 
 # %% ../nbs/22_results.ipynb #22000008

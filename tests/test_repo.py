@@ -60,9 +60,9 @@ def test_export_in_sync(copy):
 
 
 def test_notebooks_clean(copy):
-    before = {p.name: p.read_bytes() for p in (copy / "nbs").rglob("*.ipynb")}
+    before = {p: p.read_bytes() for p in (copy / "nbs").rglob("*.ipynb")}
     nbdev("clean", "nbdev_clean", copy)
-    assert [p.name for p in (copy / "nbs").rglob("*.ipynb") if p.read_bytes() != before[p.name]] == [], "run `make clean-notebooks`"
+    assert [p.name for p in before if p.read_bytes() != before[p]] == [], "run `make clean-notebooks`"
 
 
 def imports(path):
