@@ -44,6 +44,8 @@ class DenseStream(nn.Module):
         if (H, W) != size: image = F.interpolate(image, size, mode="bilinear", antialias=True)
         return (image - self.mean) / self.std
 
+    def forward(self, image): return self.tapped(image)[0]
+
 # %% ../nbs/06_encoders.ipynb #06000012
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -85,6 +87,7 @@ class CLIPDense(DenseStream):
         self.ln_pre, self.blocks, self.ln_post, self.proj, self.grid = v.ln_pre, nn.ModuleList(blocks), v.ln_post, v.proj, v.grid_size
         self.ln_1, self.attn, self.keep_mlp = last.ln_1, ValueAttention(last.attn), keep_mlp
         if keep_mlp: self.ln_2, self.mlp = last.ln_2, last.mlp
+        self.width, self.depth = v.conv1.out_channels, len(blocks) + 1
 
     def positions(self, h, w):
         "Position embeddings of the class token and an h x w grid, (1+h*w,D)."
@@ -93,22 +96,21 @@ class CLIPDense(DenseStream):
         grid = grid.T.unflatten(1, self.grid)[None]                                      # (1,D,gh,gw)
         return torch.cat([first, F.interpolate(grid, (h, w), mode="bicubic")[0].flatten(1).T])
 
-    def tokens(self, image):
-        "The patch tokens that enter the last block, (B,h*w,D), and the grid's size."
+    def tapped(self, image, after=()):
+        "F_VLM, and the patch tokens (B,width,h,w) that leave the blocks named in `after`, counted from 1."
         x = self.conv1(self.prepare(image))                                              # (B,D,h,w)
         B, D, h, w = x.shape
         x = torch.cat([self.class_embedding.expand(B, 1, D), x.flatten(2).transpose(1, 2)], 1)
         x = self.ln_pre(x + self.positions(h, w))                                        # (B,1+h*w,D)
-        for block in self.blocks:
+        to_map, taps = lambda t: t.transpose(1, 2).unflatten(2, (h, w)), []
+        for i, block in enumerate(self.blocks, 1):
             x = x + self_attention(block.attn, block.ln_1(x))
             x = x + block.mlp(block.ln_2(x))
-        return x[:, 1:], (h, w)                                                          # the class token is dropped
-
-    def forward(self, image):
-        x, grid = self.tokens(image)
+            if i in after: taps.append(to_map(x[:, 1:]))
+        x = x[:, 1:]                                                                     # the class token is dropped
         y = self.attn(self.ln_1(x))
         if self.keep_mlp: y = x + y; y = y + self.mlp(self.ln_2(y))
-        return (self.ln_post(y) @ self.proj).transpose(1, 2).unflatten(2, grid)          # (B,D_E,h,w)
+        return to_map(self.ln_post(y) @ self.proj), taps                                 # (B,D_E,h,w)
 
 # %% ../nbs/06_encoders.ipynb #06000024
 ALIASES = {"dino_vitb16": "vit_base_patch16_224.dino", "dino_vitb8": "vit_base_patch8_224.dino",
@@ -141,7 +143,7 @@ class TimmDense(DenseStream):
         except (RuntimeError, TypeError): raise ValueError(f"{name!r} is no ViT of timm: take one of {', '.join(ALIASES)}") from None
         cfg = model.pretrained_cfg
         super().__init__(model.num_features, model.patch_embed.patch_size[0], input_px, cfg["mean"], cfg["std"])
-        self.model = model
+        self.model, self.width, self.depth = model, model.num_features, len(model.blocks)
         if weights == "hub": weights = hub_file(cfg["hf_hub_id"], ("model.safetensors", "pytorch_model.bin"))
         if weights: self._fill(read_weights(weights), weights)
 
@@ -153,11 +155,12 @@ class TimmDense(DenseStream):
                                                         num_prefix_tokens=self.model.num_prefix_tokens)
         load_weights(self.model, state, path)
 
-    def forward(self, image):
-        image = self.prepare(image)
-        h, w = (s // self.patch_px for s in image.shape[-2:])
-        x = self.model.forward_features(image)[:, self.model.num_prefix_tokens:]         # (B,h*w,D)
-        return x.transpose(1, 2).unflatten(2, (h, w))                                    # (B,D,h,w)
+    def tapped(self, image, after=()):
+        "F_RSI, and the patch tokens (B,width,h,w) that leave the blocks named in `after`, counted from 1, each under the final norm."
+        layers = sorted({*after, self.depth})
+        maps = self.model.forward_intermediates(self.prepare(image), indices=[i - 1 for i in layers], norm=True, intermediates_only=True)
+        maps = dict(zip(layers, maps))                                                   # (B,D,h,w) each
+        return maps[self.depth], [maps[i] for i in after]
 
 # %% ../nbs/06_encoders.ipynb #06000033
 class LocalBlock(nn.Module):
@@ -200,15 +203,20 @@ class PocketViT(nn.Module):
         self.blocks = nn.ModuleList(LocalBlock(dim, heads, window) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         self.proj = nn.Linear(dim, out_dim) if out_dim else nn.Identity()
-        self.dim, self.window, self.input_px = out_dim or dim, window, None
+        self.dim, self.window, self.input_px, self.width, self.depth = out_dim or dim, window, None, dim, depth
 
-    def forward(self, image):
+    def tapped(self, image, after=()):
+        "The stream's map, and the patch tokens (B,width,h,w) that leave the blocks named in `after`, counted from 1."
         H, W = image.shape[-2:]; step = self.patch_px*self.window
         image = F.pad(image*2 - 1, (0, -W % step, 0, -H % step), mode="replicate")   # reflect needs larger images
         x = self.stem(image).permute(0, 2, 3, 1)               # (B,h,w,D)
-        for block in self.blocks: x = block(x)
-        x = self.proj(self.norm(x)).permute(0, 3, 1, 2)        # (B,D,h,w)
-        return x[..., :-(-H//self.patch_px), :-(-W//self.patch_px)]
+        to_map, taps = lambda t: t.permute(0, 3, 1, 2)[..., :-(-H//self.patch_px), :-(-W//self.patch_px)], []
+        for i, block in enumerate(self.blocks, 1):
+            x = block(x)
+            if i in after: taps.append(to_map(x))
+        return to_map(self.proj(self.norm(x))), taps           # (B,D,h,w)
+
+    def forward(self, image): return self.tapped(image)[0]
 
 # %% ../nbs/06_encoders.ipynb #06000048
 _ATTENTION = re.compile(r"(^|\.)(attn|blocks\.\d+)\.(in_proj_(weight|bias)|(out_proj|qkv|proj|value|[qkv]_proj)\.|[qkv]_bias)")

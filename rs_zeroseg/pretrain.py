@@ -28,7 +28,7 @@ from .checkpoint import PRESETS, build, load, pocket_streams, save
 from .data import FolderDataset
 from .encoders import apply_freeze
 from .losses import AlignmentLoss, bce_loss, total_loss
-from .model import ModelConfig, RSZeroSeg, ZeroShot
+from .model import ModelConfig, RSZeroSeg, Segmenter, StreamConfig, ZeroShot
 from .pocket import make_scene
 from .text import WordLlamaText
 from .train import TrainConfig, fit
@@ -290,7 +290,7 @@ def contest_loss(
     return (F.cross_entropy(logits, target.argmax(1), reduction="none")*counts).sum()/counts.sum().clamp(min=1)
 
 
-def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, noise:float=.3):
+def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss|None, lam:float=.2, noise:float=.3):
     "Loss function of stage 3 for `fit`: Eq. 11 and 12 and a contest, on the base categories; `text_emb` (W,D_E) are the vectors of `WORDS`."
     def loss_fn(model, batch):
         crops, generator = batch; loss, iou = 0., []
@@ -303,7 +303,8 @@ def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss, lam:float=.2, 
             logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)
             weight, area = rarity(mask, len(source.table)), (target*valid).flatten(2).mean(-1)
             masks = bce_loss(logits, target, valid*weight) + contest_loss(logits, target, valid, weight)
-            loss = loss + source.share*total_loss(masks, align(features.dense.float(), E, area), lam)
+            masks = masks + getattr(model, "module", model).extra_loss(features, E, target, valid*weight)
+            loss = loss + source.share*(total_loss(masks, align(features.dense.float(), E, area), lam) if align else masks)
             hit, said, there = ((x & valid).sum((0, 2, 3)) for x in ((logits > 0) & (target > 0), logits > 0, target > 0))
             iou.append((hit/(said + there - hit).clamp(min=1))[there > 0].mean().item())
         return loss, {"mIoU": float(np.mean(iou))}
@@ -349,8 +350,8 @@ def pretrain(
     return out
 
 # %% ../nbs/15_pretrain.ipynb #15000044
-def load_encoders(folder:str|Path|None, model:RSZeroSeg) -> RSZeroSeg:
-    """Put the encoders that `pretrain` made into `model`, and start the similarity term at the VLM's own scale; None: those that come with the package.
+def load_encoders(folder:str|Path|None, model:Segmenter) -> Segmenter:
+    """Put the encoders that `pretrain` made into `model`, and start a similarity term at the VLM's own scale; None: those that come with the package.
 
     Raises
     ------
@@ -363,13 +364,14 @@ def load_encoders(folder:str|Path|None, model:RSZeroSeg) -> RSZeroSeg:
         except SafetensorError as error: raise ValueError(f"{found[-1]}: damaged checkpoint ({error}); remove {found[-1].parent} and run `rs_zeroseg pretrain` again") from None
 
     if folder is None:
-        captioned = load("pocket-zero-shot")                                             # stage 3 does not change the RSI stream
+        captioned = load(f"{model.config.vlm}-zero-shot")                                # stage 3 does not change the RSI stream
         vlm = {"log_scale": captioned.scale.data.log(), "bias": captioned.bias.data} | {f"vlm.{k}": v for k, v in captioned.vlm.state_dict().items()}
-        rsi = {f"rsi.{k}": v for k, v in load("pocket").rsi.state_dict().items()}
-    else: vlm, rsi = read("vlm"), read("rsi")
+        rsi = {f"rsi.{k}": v for k, v in load("pocket").rsi.state_dict().items()} if model.config.rsi else {}
+    else: vlm, rsi = read("vlm"), read("rsi") if model.config.rsi else {}
     own = lambda state, prefix: {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    model.vlm.load_state_dict(own(vlm, "vlm.")); model.rsi.load_state_dict(own(rsi, "rsi."))
-    if model.similarity is not None: model.similarity.data = torch.stack((vlm["log_scale"], vlm["bias"]))
+    model.vlm.load_state_dict(own(vlm, "vlm."))
+    if rsi: model.rsi.load_state_dict(own(rsi, "rsi."))
+    if getattr(model, "similarity", None) is not None: model.similarity.data = torch.stack((vlm["log_scale"], vlm["bias"]))
     return model
 
 
@@ -378,7 +380,7 @@ def train_masks(
     out:str|Path|None,                # folder for checkpoints; the finished model goes to `out/model`; None: keep nothing
     encoders:str|Path|None,           # folder that `pretrain` made; None: the encoders that come with the package
     seed:int=0,
-    config:ModelConfig=PRESETS["pocket"],
+    config:StreamConfig=PRESETS["pocket"],   # of RS-ZeroSeg or of a baseline
     plan:TrainConfig=SEGMENTATION_PLAN,
     lam:float=.2,                     # lambda of Eq. 13
     clip:str="attention",             # what of the VLM stream learns, one of `POLICIES` of 06_encoders
@@ -387,28 +389,31 @@ def train_masks(
     snapshots:int|None=None,          # keep the model every so many steps, in `out/snapshots`: 19_explore scrubs through them
     after_step:Callable[[int], None]|None=None,   # called with the number of steps done; may raise to stop
     progress:bool=True,
-)->tuple[RSZeroSeg, list[dict]]:      # the model, and a row of numbers every 25 steps
+)->tuple[Segmenter, list[dict]]:      # the model, and a row of numbers every 25 steps
     "Stage 3 on any crops; resumes where it was stopped. The defaults are the best row of Table 3."
     torch.manual_seed(seed); model = load_encoders(encoders, build(config)); text = model.text
-    apply_freeze(model.vlm, clip); apply_freeze(model.rsi, rsi)
-    model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim)
+    apply_freeze(model.vlm, clip)
+    if config.rsi: apply_freeze(model.rsi, rsi)
+    if isinstance(config, ModelConfig): model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim)
     batches = batches_of(data, plan.batch_size, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
     def after(step):
         if snapshots and (step % snapshots == 0 or step == plan.steps): _snapshot(model, Path(out)/"snapshots"/f"step-{step:06d}")
         if after_step: after_step(step)
 
     if snapshots and not list(Path(out).glob("step-*")): after(0)
-    rows = fit(model, segmentation_loss(text.encode(list(WORDS)), model.align, lam), batches, plan, out, name="masks of base categories", progress=progress,
-               about=dict(run_seed=seed, encoders=str(encoders), lam=lam, clip=clip, rsi=rsi) | asdict(config) | (about or {}), after_step=after)
-    del model.align
+    rows = fit(model, segmentation_loss(text.encode(list(WORDS)), getattr(model, "align", None), lam), batches, plan, out, name="masks of base categories", progress=progress,
+               about=dict(run_seed=seed, encoders=str(encoders), lam=lam, clip=clip, rsi=rsi, model=config.kind) | asdict(config) | (about or {}), after_step=after)
+    if hasattr(model, "align"): del model.align
+    if clip == "qv": apply_freeze(model.vlm, "freeze")                     # the split tensors are joined again
     if out is not None: save(model.eval(), Path(out)/"model")
     return model, rows
 
 
 def _snapshot(model, folder):
     "Save a model in training without the projection of its alignment loss."
-    align, model.align = model.align, None
-    save(model, folder, half=True); model.align = align
+    align = model._modules.pop("align", None)
+    save(model, folder, half=True)
+    if align is not None: model.align = align
 
 
 def train_pocket(

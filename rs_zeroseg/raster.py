@@ -251,7 +251,7 @@ def answer_window(
 )->tuple[np.ndarray, Iterator[np.ndarray]]:   # labels (h,w), -1 none; then (h,w) bytes of 0 to 254 for each word
     "What `model` says about a window."
     features = model.encode_image(torch.from_numpy(image)[None].to(text_emb.device))
-    chances = (chance for some in text_emb.split(16) for chance in model.query(features, some).probability[0]) if probabilities else ()
+    chances = (chance for some in text_emb.split(model.chunk or len(text_emb)) for chance in model.query(features, some).probability[0]) if probabilities else ()
     labels = model.query(features, text_emb).labels(threshold)[0].cpu().numpy()
     return labels, ((254*chance).round().byte().cpu().numpy() for chance in chances)
 

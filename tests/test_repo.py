@@ -13,14 +13,17 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "nbs").glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = [p for folder in ("", "baselines") for p in sorted((ROOT / "nbs" / folder).glob("[0-9][0-9]_*.ipynb"))]
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
 def code_cells(path): return [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
 
 
-def room(path): return path.stem[3:]
+def room(path): return ("baselines." if path.parent.name == "baselines" else "") + path.stem[3:]
+
+
+def place(path): return ("11", path.stem[:2]) if path.parent.name == "baselines" else (path.stem[:2], "")   # the baselines stand after 11_model
 
 
 def exported(path): return [s for s in code_cells(path) if re.search(r"^#\|\s*export", s, re.M)]
@@ -49,12 +52,13 @@ def nbdev(module, command, folder):
 
 
 def test_export_in_sync(copy):
-    before = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "rs_zeroseg").glob("*.py")}
-    for p in (copy / "rs_zeroseg").glob("*.py"):
+    modules = lambda root: {p.relative_to(root / "rs_zeroseg").as_posix(): p.read_text(encoding="utf-8") for p in (root / "rs_zeroseg").rglob("*.py")}
+    before = modules(ROOT)
+    for p in (copy / "rs_zeroseg").rglob("*.py"):
         if p.name != "__init__.py": p.unlink()
     nbdev("doclinks", "nbdev_export", copy)
-    after = {p.name: p.read_text(encoding="utf-8") for p in (copy / "rs_zeroseg").glob("*.py")}
-    assert {room(p) + ".py" for p in NOTEBOOKS} <= set(after), "a notebook exports to another module than its name says"
+    after = modules(copy)
+    assert {room(p).replace(".", "/") + ".py" for p in NOTEBOOKS} <= set(after), "a notebook exports to another module than its name says"
     assert sorted(after) == sorted(before), "the package holds a module that no notebook makes, or lacks one: run `make export`"
     assert [n for n in after if after[n] != before[n]] == [], "run `make export`"
 
@@ -70,15 +74,15 @@ def imports(path):
     found = set()
     for node in ast.walk(ast.parse("\n".join(exported(path)))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rs_zeroseg":
-            found |= {node.module.split(".")[1]} if "." in node.module else {a.name for a in node.names}
-        if isinstance(node, ast.Import): found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("rs_zeroseg.")}
+            found |= {node.module.partition(".")[2]} if "." in node.module else {a.name for a in node.names}
+        if isinstance(node, ast.Import): found |= {a.name.partition(".")[2] for a in node.names if a.name.startswith("rs_zeroseg.")}
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path.name}: write `from rs_zeroseg.room import name`, not a relative import"
     return found - {"__version__"}
 
 
 @by_name
 def test_import_direction(path):
-    lower = {room(p) for p in NOTEBOOKS if p.stem[:2] < path.stem[:2]}
+    lower = {room(p) for p in NOTEBOOKS if place(p) < place(path)}
     assert imports(path) - lower == set(), "an exported cell imports only from lower-numbered notebooks"
 
 
