@@ -17,10 +17,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from .checkpoint import PRESETS, pocket_streams
-from .encoders import CLIPDense, TimmDense, apply_freeze
-from .model import ModelConfig, RSZeroSeg, Segmenter
-from .text import make_clip
+from .checkpoint import PRESETS, image_streams, model_class
+from .encoders import apply_freeze
+from .model import ModelConfig, RSZeroSeg, Segmenter, StreamConfig
 
 # %% ../nbs/13_budget.ipynb #13000005
 def macs(
@@ -42,14 +41,14 @@ def count_parameters(
 
 # %% ../nbs/13_budget.ipynb #13000022
 def skeleton(
-    config:ModelConfig,
-)->RSZeroSeg:   # on the device 'meta': shapes without contents, no text encoder; frozen as in the best row of Table 3
+    config:StreamConfig,   # of any model
+)->Segmenter:              # on the device 'meta': shapes without contents, no text encoder; frozen as the method asks
     "The model of a configuration, to be counted and not run."
     with torch.device("meta"):
-        if config.vlm == "pocket": vlm, rsi = pocket_streams()
-        else: vlm, rsi = CLIPDense(make_clip(config.vlm), config.vlm_px), TimmDense(config.rsi, None, config.rsi_px)
-        model = RSZeroSeg(vlm, rsi, None, config).eval()
-    apply_freeze(model.vlm, "attention"); apply_freeze(model.rsi, "freeze")
+        vlm, rsi, _ = image_streams(config)
+        model = model_class(config.kind)(vlm, rsi, None, config).eval()
+    for stream, policy in zip((vlm, rsi), model.policy):
+        if stream is not None: apply_freeze(stream, policy)
     return model
 
 

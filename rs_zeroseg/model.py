@@ -117,6 +117,7 @@ class StreamConfig:
 class Segmenter(nn.Module):
     "A model with the two-step face: `encode_image` once per image, `query` any number of times."
     step = 1           # pixels: an image is padded to a multiple of it before it is read
+    policy = "attention", "freeze"   # what of the VLM and of the RSI stream learns, by default (Table 3's best row)
     chunk = 16         # words that `labels` asks together; None: all, because a word's score depends on the others
 
     def __init__(
