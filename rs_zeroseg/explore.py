@@ -387,7 +387,7 @@ def _make_controls(self:AttentionExplorer, name, source, words, run):
     combo = lambda description, value: widgets.Combobox(value=value, options=MODELS, description=description, continuous_update=False, ensure_option=not self.files, placeholder="preset or folder")
     self.source, self.words = box("image", source, placeholder="seed of a scene, or a file"), box("words", words, placeholder="road, tennis court")
     self.upload = Upload(self._uploaded)
-    self.view = widgets.ToggleButtons(options=VIEWS, description="show", style={"button_width": "160px"}, layout=widgets.Layout(width="460px")); self.colours = choice("colours", COLOUR_MAPS, "magma")
+    self.view = widgets.ToggleButtons(options=VIEWS, style={"button_width": "170px"}, layout=widgets.Layout(width="380px", margin="2px 2px 2px 88px")); self.colours = choice("colours", COLOUR_MAPS, "magma")
     self.name, self.part, self.beside = combo("model", name), choice("part", PARTS, "as trained"), combo("beside", "")
     self.run, self.step = box("run", run), widgets.SelectionSlider(options=[("-", "")], description="step", continuous_update=False)
     self.less = choice("difference", [("none", None)], None), choice("minus", [("none", None)], None)

@@ -152,7 +152,7 @@ class ShortRun(widgets.VBox):
         done:Callable[[dict], None],         # called with the finished run
         train:Callable[..., dict]=run,       # makes the run; another one in tests
     ):
-        self.start, self.stop = widgets.Button(description="run this one now", icon="play"), widgets.Button(description="cancel", icon="stop", disabled=True)
+        self.start, self.stop = widgets.Button(description="run this one now", icon="play", layout=widgets.Layout(width="180px")), widgets.Button(description="cancel", icon="stop", disabled=True)
         self.bar, self.said = widgets.IntProgress(0, 0, SHORT["steps"]), widgets.HTML()
         self.setting, self.done, self.train, self.cancelled, self.thread = setting, done, train, threading.Event(), None
         self.start.on_click(lambda _: self.go()); self.stop.on_click(lambda _: self.cancelled.set())
