@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_MAPS', 'VIEWS', 'COLOUR_MAPS', 'MOST_BYTES', 'MOST_WORDS', 'VIEW_PX', 'UNTRAINED', 'MODELS', 'PARTS', 'WordMaps',
            'Reading', 'at_pixel', 'looks_like', 'attention_precision', 'to_webp', 'heat_picture', 'legend', 'draw',
-           'Picture', 'Upload', 'read_words', 'Place', 'window_of', 'read_source', 'overview', 'model_named',
-           'with_part', 'snapshots', 'bars', 'AttentionExplorer']
+           'Picture', 'readable', 'Upload', 'read_words', 'Place', 'window_of', 'read_source', 'overview',
+           'model_named', 'with_part', 'snapshots', 'bars', 'AttentionExplorer']
 
 # %% ../nbs/19_explore.ipynb #19000002
 import base64
@@ -30,6 +30,7 @@ import torch.nn.functional as F
 import traitlets
 from fastcore.basics import patch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.windows import Window
@@ -203,6 +204,13 @@ class Picture(anywidget.AnyWidget):
     """
 
 # %% ../nbs/19_explore.ipynb #19000017
+def readable(figure:Figure, points:float=12) -> Figure:
+    "All text of a figure in one size: 12 is 10 pt on the page, where 10 inches are shown 850 pixels wide."
+    for ax in figure.axes: ax.tick_params(labelsize=points)
+    for text in figure.findobj(Text): text.set_fontsize(points)
+    return figure
+
+
 MOST_BYTES = 64*10**6  # of an upload
 
 
