@@ -76,6 +76,7 @@ class Reading:
     def ask(self, words:Sequence[str]) -> list[WordMaps]:
         "The maps of these words; only new ones are asked."
         new = [w for w in dict.fromkeys(words) if w not in self.maps]
+        if new and self.model.chunk is None: new = list(dict.fromkeys(words))                                        # words that see each other are asked together
         if new:
             with torch.inference_mode():
                 text_emb = self.model.encode_words(new); logits, attention = self.model.score(self.features, text_emb)

@@ -427,5 +427,6 @@ def train_pocket(
     **kwargs,                         # for `train_masks`
 )->RSZeroSeg:
     "Stage 3 on pocket scenes, and on real imagery where a folder is given."
+    load_encoders(encoders, build(kwargs.get("config", PRESETS["pocket"])))      # missing ones show before the scenes are drawn
     about = dict(scenes=scenes, real=real and str(real))
     return train_masks(sources(scenes, seed*10_000_000, real), out, encoders, seed, plan=plan, about=about, progress=progress, **kwargs)[0]
