@@ -23,6 +23,6 @@ RECIPE = Recipe(
         archives={"train": (Archive("Train.zip", HOME + "Train.zip?download=1", "de2b196043ed9b4af1690b3f9a7d558f"),),
                   "val": (Archive("Val.zip", HOME + "Val.zip?download=1", "84cae2577468ff0b5386758bb386d31d"),)},
         sample=Sample(tuple((f"{s}.zip/{s}/{a}/images_png/{n}.png", f"{s}.zip/{s}/{a}/masks_png/{n}.png")
-                            for s, a, n in (("Train", "Rural", 0), ("Train", "Urban", 1366), ("Val", "Rural", 2522))))),))
+                            for s, a, n in (("Train", "Rural", 0), ("Train", "Urban", 1366), ("Val", "Rural", 2522), ("Val", "Urban", 3514))))),))
 
 if __name__ == "__main__": sys.exit(main(RECIPE, __doc__))

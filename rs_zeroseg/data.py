@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IGNORE', 'SUFFIXES', 'LabelSet', 'read_labels', 'write_labels', 'map_type', 'labels_to_map', 'map_to_labels',
            'scale_to_unit', 'reading', 'open_raster', 'stretch_limits', 'read_image', 'mask_codes', 'read_mask',
-           'FolderDataset', 'augment', 'file_hash', 'file_sha256', 'download']
+           'FolderDataset', 'crop_window', 'fill', 'augment', 'file_hash', 'file_sha256', 'download']
 
 # %% ../nbs/04_data.ipynb #04000002
 import hashlib
@@ -315,6 +315,20 @@ class FolderDataset(Dataset):
     def __iter__(self): return (self[n] for n in range(len(self)))
 
 # %% ../nbs/04_data.ipynb #04000035
+def crop_window(seed:int, n:int, shape:tuple[int, int], crop:int) -> Window:   # shape: (H,W) in pixels
+    "Where crop n lies in an image, at most `crop` pixels high and wide; depends on (seed, n) only."
+    rng = np.random.default_rng((seed, n))
+    top, left = (int(rng.integers(max(0, side - crop) + 1)) for side in shape)
+    return Window(left, top, min(crop, shape[1]), min(crop, shape[0]))
+
+
+def fill(item:dict, crop:int) -> dict:
+    "An item with image (3,h,w) and mask (h,w) -> both `crop` high and wide; what lies beyond the edge is black and `IGNORE`."
+    pad = (0, crop - item["mask"].shape[1], 0, crop - item["mask"].shape[0])
+    image, mask = (torch.nn.functional.pad(item[k], pad, value=value) for k, value in (("image", 0), ("mask", IGNORE)))
+    return item | dict(image=image, mask=mask)
+
+
 @patch
 def _size(self:FolderDataset, k:int) -> tuple[int, int]:
     "(H,W) of pair k, checked once."
@@ -332,16 +346,9 @@ def __getitem__(self:FolderDataset, n:int) -> dict:
     if not self.crop and n >= len(self): raise IndexError(n)
     k = n % len(self)
     (name, image, mask), (H, W), window = self.pairs[k], self._size(k), None
-    if self.crop:
-        rng = np.random.default_rng((self.seed, n))
-        top, left = (int(rng.integers(max(0, side - self.crop) + 1)) for side in (H, W))
-        window = Window(left, top, min(self.crop, W), min(self.crop, H))
+    if self.crop: window = crop_window(self.seed, n, (H, W), self.crop)
     item = dict(image=read_image(image, window), mask=read_mask(mask, self.labels, window), name=name)
-    if self.crop:
-        pad = (0, self.crop - window.width, 0, self.crop - window.height)
-        item["image"] = torch.nn.functional.pad(item["image"], pad)
-        item["mask"] = torch.nn.functional.pad(item["mask"], pad, value=IGNORE)
-    return item
+    return fill(item, self.crop) if self.crop else item
 
 # %% ../nbs/04_data.ipynb #04000044
 def augment(

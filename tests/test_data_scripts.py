@@ -105,7 +105,7 @@ def test_no_network_names_the_archive(tmp_path, monkeypatch, capsys):
 
 NAMES = ["landdiscover50k", "flair", "fast", "potsdam", "floodnet", "openearthmap", "loveda", "deepglobe", "isaid"]
 PAIRS = {"landdiscover50k": {"train": 3}, "flair": {"test": 2}, "fast": {"val": 3}, "potsdam": {"val": 2, "train": 1}, "deepglobe": {"train": 2},
-         "floodnet": {"val+test": 2, "train": 1, "val": 1, "test": 1}, "openearthmap": {"train": 2, "val": 1}, "loveda": {"train": 2, "val": 1},
+         "floodnet": {"val+test": 2, "train": 1, "val": 1, "test": 1}, "openearthmap": {"train": 2, "val": 1}, "loveda": {"train": 2, "val": 2},
          "isaid": {"train": 2, "val": 2}}       # in the miniature of the published layout
 CASES = [(name, n) for name in NAMES for n in range(2 if name in ("flair", "potsdam", "floodnet") else 1)]
 
