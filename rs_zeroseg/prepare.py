@@ -379,8 +379,9 @@ def prepare(
         write_labels(recipe.labels(), part / "labels.json")
         manifest["files"]["labels.json"] = file_sha256(part / "labels.json")
         put(part / "manifest.json", json.dumps(manifest, indent=1).encode())
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(part, out)
+        before = out.with_name(out.name + ".old"); shutil.rmtree(before, ignore_errors=True)
+        if out.exists(): os.replace(out, before)
+        os.replace(part, out); shutil.rmtree(before, ignore_errors=True)
     finally: shutil.rmtree(part, ignore_errors=True)
     return manifest
 

@@ -1,10 +1,13 @@
 "data_scripts/: on miniatures of the published archives."
 import dataclasses
 import errno
+import functools
+import http.server
 import importlib.util
 import json
 import re
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from PIL import Image
 
 from rs_zeroseg import prepare
-from rs_zeroseg.data import IGNORE, FolderDataset
+from rs_zeroseg.data import IGNORE, FolderDataset, file_hash
 from rs_zeroseg.vocab import DATASETS, LANDDISCOVER50K, unseen_words
 
 ROOT = Path(__file__).parent.parent
@@ -209,6 +212,62 @@ def test_a_failure_leaves_the_set_of_before(tmp_path, capsys):
     assert run_script("fast", [cut], tmp_path / "out") == 2 and (tmp_path / "out" / "manifest.json").exists()
     assert run_script("fast", sources, tmp_path / "out") == 0          # damage was seen, and is repaired
     for key, mask in written(tmp_path / "out").items(): np.testing.assert_array_equal(mask, truth[key])
+
+
+def test_bad_files_are_named_together(tmp_path, capsys):
+    recipe = script("landdiscover50k").RECIPE
+    source = prepare.make_miniature(recipe, tmp_path / "raw")[0][0]
+    for kind in ("TR_Image", "GT_ID"):
+        for n in range(8): shutil.copy(next((source / "LandDiscover50K" / kind).glob("aachen*")), source / "LandDiscover50K" / kind / f"copy{n}.png")
+    bad = [source / "LandDiscover50K" / "TR_Image" / f"copy{n}.png" for n in range(8)]
+    for path in bad[:2]: path.write_bytes(b"no image")
+    assert run_script("landdiscover50k", [source], tmp_path / "out") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "copy0.png: damaged" in line and "also " in line and "copy1.png" in line and "copy2" not in line
+    for path in bad: path.write_bytes(b"no image")
+    assert run_script("landdiscover50k", [source], tmp_path / "out") == 2
+    assert capsys.readouterr().err.splitlines()[-1].count(".png") == prepare.BAD_FILES      # enough: it stops
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    sources, _ = prepare.make_miniature(script("fast").RECIPE, tmp_path / "raw")
+    def put(path, content): raise KeyboardInterrupt
+    monkeypatch.setattr(prepare, "put", put)
+    assert run_script("fast", sources, tmp_path / "out") == 130
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob("*.part"))
+
+
+def test_a_killed_run_is_done_again(tmp_path):
+    sources, truth = prepare.make_miniature(script("fast").RECIPE, tmp_path / "raw")
+    (tmp_path / "out.part" / "masks").mkdir(parents=True); (tmp_path / "out.part" / "masks" / "left.png").write_bytes(b"half")     # what kill -9 leaves
+    assert run_script("fast", sources, tmp_path / "out") == 0
+    assert set(written(tmp_path / "out")) == set(truth) and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("md5_is_right", [True, False])
+def test_archives_are_downloaded_and_checked(tmp_path, capsys, md5_is_right):
+    recipe = script("loveda").RECIPE
+    archives, truth = prepare.make_miniature(recipe, tmp_path / "home")
+    asked = []
+
+    class Home(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self): asked.append(self.path); super().do_GET()
+        def log_message(self, *_): pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Home, directory=tmp_path / "home"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    val = prepare.Archive("Val.zip", f"http://127.0.0.1:{server.server_port}/Val.zip?download=1", file_hash(tmp_path / "home" / "Val.zip", "md5") if md5_is_right else "0" * 32)
+    local = dataclasses.replace(recipe, layouts=(dataclasses.replace(recipe.layouts[0], archives={"val": (val,)}),))
+    run = lambda: prepare.main(local, "", ["--split", "val", "--out", str(tmp_path / "data" / "val")])
+    try:
+        assert run() == (0 if md5_is_right else 2)
+        if md5_is_right:
+            assert set(written(tmp_path / "data" / "val")) == {name for name in truth if name.startswith("Val")} and (tmp_path / "data" / "archives" / "Val.zip").exists()
+            (tmp_path / "data" / "val" / "manifest.json").unlink(); shutil.rmtree(tmp_path / "data" / "val")
+            assert run() == 0                                     # the archive is there: nobody is asked again
+        else:
+            assert "MD5 differs" in capsys.readouterr().err.splitlines()[-1] and not list((tmp_path / "data").rglob("*.png"))
+        assert asked == ["/Val.zip?download=1"]
+    finally: server.shutdown(); server.server_close()
 
 
 @pytest.mark.parametrize("name", NAMES)
