@@ -111,11 +111,13 @@ def encode(self:LabelSet,
     ValueError
         If a code occurs that labels.json does not list."""
     if codes.ndim == 3: codes = codes[..., :3].astype(np.int64) @ np.array([65536, 256, 1])      # (H,W,3) -> (H,W)
-    found, position = np.unique(codes, return_inverse=True)
+    small = codes.dtype in (np.uint8, np.uint16)                                       # then counting finds the codes, much faster than sorting
+    found, position = (np.flatnonzero(np.bincount(codes.ravel())), codes) if small else np.unique(codes, return_inverse=True)
     unknown = [f"#{v:06X}" if self.by_colour else str(v) for v in found.tolist() if v not in self.table]
     if unknown:
         raise ValueError(f"{name}: mask value {', '.join(unknown[:5])} is not in the labels of {self.name}; list or ignore it there")
     index = np.array([self.table[v] for v in found.tolist()], dtype=np.int64)
+    if small: table = np.zeros(found.max(initial=0) + 1, np.int64); table[found] = index; index = table
     return index[position].reshape(codes.shape)
 
 # %% ../nbs/04_data.ipynb #04000018
