@@ -90,7 +90,7 @@ def convert(image: bytes, mask: bytes, name: str) -> bytes:
 def is_done(out: Path, tiles: list[int]) -> bool:
     "True if `out` holds these tiles and each file is as it was written."
     manifest = read_manifest(out)
-    return manifest is not None and manifest["tiles"] == tiles and all((out / f).is_file() and file_sha256(out / f) == h for f, h in manifest["files"].items())
+    return manifest is not None and manifest.get("tiles") == tiles and all((out / f).is_file() and file_sha256(out / f) == h for f, h in manifest["files"].items())
 
 
 def build(source: Path, out: Path, tiles: list[int]) -> int:

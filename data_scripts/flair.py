@@ -4,6 +4,7 @@
 As published (https://ignf.github.io/FLAIR/, links and class table on its page on FLAIR #2; MD5 as in torchgeo's reader of the set,
 https://github.com/microsoft/torchgeo/blob/main/torchgeo/datasets/flair2.py): GeoTIFFs of five bands of bytes (red, green, blue,
 near infrared, elevation) and masks of 1 to 19. 13 to 19 are rare or undefined and are ignored in the 12-category protocol. 13.5 GB.
+The ten archives of data/flair#2-test at https://huggingface.co/datasets/IGNF/FLAIR hold the same and can be given with --archive.
 
 Also understood: the PNGs (0 to 11, 12 = other) that GSNet's authors made, FLAIR/test/{image,mask}, for the very pixels of Table 1
 (https://huggingface.co/datasets/Stev929/OVRSISS_test, linked from https://github.com/yecy749/GSNet). The paper does not say whether

@@ -335,8 +335,9 @@ BAD_FILES = 5      # so many bad files, and it stops
 
 def read_manifest(out:str|Path) -> dict|None:   # folder of a prepared set
     "What a script has written there; None if there is nothing whole."
-    try: return json.loads((Path(out) / "manifest.json").read_text(encoding="utf-8"))
+    try: found = json.loads((Path(out) / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError): return None
+    return found if isinstance(found, dict) else None
 
 
 def is_prepared(
