@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_MAPS', 'VIEWS', 'COLOUR_MAPS', 'MOST_BYTES', 'MOST_WORDS', 'VIEW_PX', 'UNTRAINED', 'MODELS', 'PARTS', 'WordMaps',
            'Reading', 'at_pixel', 'looks_like', 'attention_precision', 'to_webp', 'heat_picture', 'legend', 'draw',
-           'Picture', 'Upload', 'read_words', 'Place', 'window_of', 'read_source', 'overview', 'model_named',
-           'with_part', 'snapshots', 'bars', 'AttentionExplorer']
+           'Picture', 'readable', 'Upload', 'read_words', 'Place', 'window_of', 'read_source', 'overview',
+           'model_named', 'with_part', 'snapshots', 'bars', 'AttentionExplorer']
 
 # %% ../nbs/19_explore.ipynb #19000002
 import base64
@@ -30,6 +30,7 @@ import torch.nn.functional as F
 import traitlets
 from fastcore.basics import patch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.windows import Window
@@ -203,6 +204,13 @@ class Picture(anywidget.AnyWidget):
     """
 
 # %% ../nbs/19_explore.ipynb #19000017
+def readable(figure:Figure, points:float=12) -> Figure:
+    "All text of a figure in one size: 12 is 10 pt on the page, where 10 inches are shown 850 pixels wide."
+    for ax in figure.axes: ax.tick_params(labelsize=points)
+    for text in figure.findobj(Text): text.set_fontsize(points)
+    return figure
+
+
 MOST_BYTES = 64*10**6  # of an upload
 
 
@@ -387,7 +395,7 @@ def _make_controls(self:AttentionExplorer, name, source, words, run):
     combo = lambda description, value: widgets.Combobox(value=value, options=MODELS, description=description, continuous_update=False, ensure_option=not self.files, placeholder="preset or folder")
     self.source, self.words = box("image", source, placeholder="seed of a scene, or a file"), box("words", words, placeholder="road, tennis court")
     self.upload = Upload(self._uploaded)
-    self.view = widgets.ToggleButtons(options=VIEWS, description="show", style={"button_width": "160px"}, layout=widgets.Layout(width="460px")); self.colours = choice("colours", COLOUR_MAPS, "magma")
+    self.view = widgets.ToggleButtons(options=VIEWS, style={"button_width": "170px"}, layout=widgets.Layout(width="380px", margin="2px 2px 2px 88px")); self.colours = choice("colours", COLOUR_MAPS, "magma")
     self.name, self.part, self.beside = combo("model", name), choice("part", PARTS, "as trained"), combo("beside", "")
     self.run, self.step = box("run", run), widgets.SelectionSlider(options=[("-", "")], description="step", continuous_update=False)
     self.less = choice("difference", [("none", None)], None), choice("minus", [("none", None)], None)

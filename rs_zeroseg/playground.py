@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import ipywidgets as widgets
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 
 from .checkpoint import load
 from .evaluate import encode_scene, name_index
-from .explore import Picture
+from .explore import Picture, readable
 from .losses import AlignmentLoss, bce_loss
 from .pocket import DOMAINS, make_scene
 from .show import figure_png, show_image
@@ -69,7 +68,6 @@ def at_cell(
     return {"L_BCE": float(a.norm()), "lambda L_align": float(b.norm()), "sum": float((a + b).norm()), "cosine": float(F.cosine_similarity(a, b, dim=0)) if lam else 0.}
 
 
-@matplotlib.rc_context({"font.size": 12, "axes.titlesize": 12})   # 10 pt on the page, where 10 inches are 850 pixels wide
 def draw_losses(
     lam:float=.2,                         # lambda of Eq. 13
     kind:str="cosine",                    # a value of `DISTANCES`
@@ -88,7 +86,7 @@ def draw_losses(
     left, right = (fig.add_axes((x, .09, .4, .22)) for x in (.08, .57))
     left.barh(["sum", "align", "BCE"], [view.bce + lam*view.align, lam*view.align, view.bce], color=["#009e73", "#d55e00", "#0072b2"]); left.set(title=f"the losses, align times lambda = {lam:.2f}", xlim=(0, view.bce + view.align))
     names = ["sum", "lambda L_align", "L_BCE"]; right.barh(names, [here[n] for n in names], color=["#009e73", "#d55e00", "#0072b2"]); right.locator_params(axis="x", nbins=4); right.set(title=f"pulls at the pixel; agreement, cosine {here['cosine']:+.2f}", yticks=range(3), yticklabels=["sum", "align", "BCE"], xlim=(0, 1.1*max(here["L_BCE"] + here["lambda L_align"], 1e-9)))
-    return fig
+    return readable(fig)
 
 # %% ../nbs/23_playground.ipynb #23000014
 class LossPlayground(widgets.VBox):

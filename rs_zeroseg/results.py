@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import ipywidgets as widgets
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 
 from .budget import budget
 from .experiments import FIELDS, MAP_SEED, MAP_WORDS, OWN_LEDGER, Setting, add_run, kept_map, ours, read_ledger, run, settings_of
-from .explore import Picture
+from .explore import Picture, readable
 from .paper import DATASET_COLUMNS, PAPER, wide
 from .pocket import make_scene
 from .show import figure_png, map_colours
@@ -84,11 +83,10 @@ def _grid(ax, values, title, colour_map):
     spread = np.nanmax(grid) - np.nanmin(grid) if not np.isnan(grid).all() else 1.
     if np.isnan(grid).all(): ax.set(xlim=(-.5, 2.5), ylim=(2.5, -.5))
     else: ax.imshow(grid, cmap=colour_map, vmin=np.nanmin(grid) - .2*spread, vmax=np.nanmax(grid) + .8*spread + 1e-9)         # never so dark that black on it cannot be read
-    for i, j in np.ndindex(3, 3): ax.text(j, i, "no run" if np.isnan(grid[i, j]) else f"{grid[i, j]:.1f}", ha="center", va="center", fontsize=14)
+    for i, j in np.ndindex(3, 3): ax.text(j, i, "no run" if np.isnan(grid[i, j]) else f"{grid[i, j]:.1f}", ha="center", va="center")
     ax.set(title=title, xticks=range(3), xticklabels=names, yticks=range(3), yticklabels=names, xlabel="RSI backbone", ylabel="CLIP")
 
 
-@matplotlib.rc_context({"font.size": 11.5, "axes.titlesize": 12})   # 10 pt on the page, where 9 inches are 850 pixels wide
 def draw_results(
     table:str,              # a value of `EXPLORERS`
     column:str,             # one of `columns_of(table)`
@@ -99,34 +97,33 @@ def draw_results(
     if table == "figure3":
         fig, ax = plt.subplots(figsize=(9, 2.6), layout="constrained"); ax.axis("off")
         ax.text(.02, .5, "Figure 3 compares training sources. Its values and the names of its data sets cannot be read\nin our copy of the paper, so there is nothing to draw, and we have no runs on other sources yet.", va="center")
-        return fig
+        return readable(fig)
     paper, own = paper_side(table, column), our_side(table, column, records, metric)
     said = "" if own.empty else "counted, not run" if table == "figure4" else f"n = {int(own.n.min())}" + (", no conclusion" if own.n.min() < 3 else ", 95% interval")
     unit, of = ("" if table == "figure4" else ", mIoU %"), {m: label for label, m in METRICS.items()}[metric] + ", " if table in FIELDS else ""
     mine = ("ours, the paper's architecture, " if table == "figure4" else f"ours, pocket, {of}") + said if said else "ours: no runs"
     if table == "table3":
         fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-        _grid(left, paper.to_dict(), "paper, full scale, one run", "Blues"); _grid(right, own["mean"].to_dict(), mine.replace(", n =", "\nn ="), "Oranges"); fig.suptitle(f"{column}{unit}", fontsize=12)
-        return fig
+        _grid(left, paper.to_dict(), "paper, full scale, one run", "Blues"); _grid(right, own["mean"].to_dict(), mine.replace(", n =", "\nn ="), "Oranges"); fig.suptitle(f"{column}{unit}")
+        return readable(fig)
     fig, ax = plt.subplots(figsize=(9, 4), layout="constrained"); x = paper.index.astype(float) if table == "table6" else range(len(paper))
     _dots(ax, paper, own, x)
     if table == "table6": ax.set(xlabel="lambda of Eq. 13", xticks=x)
     else: ax.set_xticks(x, paper.index, rotation=20 if len(paper) > 3 else 0)
     ax.plot([], [], "o", ms=8, color=OUR_COLOUR, mfc="none" if own.empty or own.n.min() < 2 else OUR_COLOUR, label=mine)
     ax.set(title=PAPER[table][0].split(",")[0].split(" (")[0], ylabel=f"{column}{unit}"); fig.legend(loc="outside lower center", ncols=2, frameon=False); ax.margins(x=.1, y=.15)
-    return fig
+    return readable(fig)
 
 # %% ../nbs/22_results.ipynb #22000015
-@matplotlib.rc_context({"font.size": 12})
 def draw_run(record:dict) -> Figure:   # a line of the ledger
     "The curve of a run, and its map beside the scene and its truth."
     scene = make_scene(MAP_SEED); truth = np.full(scene.mask.shape, 255)
     for k, word in enumerate(MAP_WORDS): truth[scene.mask == list(CATEGORIES).index(word)] = k
-    fig, axes = plt.subplots(1, 4, figsize=(10, 2.8), layout="constrained", width_ratios=(1.3, 1, 1, 1))
+    fig, axes = plt.subplots(1, 4, figsize=(10, 3), layout="compressed", width_ratios=(1.3, 1, 1, 1))
     axes[0].plot([row["step"] for row in record["curve"]], [row["loss"] for row in record["curve"]], color=OUR_COLOUR); axes[0].set(xlabel="step", ylabel="loss, running mean")
     for ax, (title, picture) in zip(axes[1:], (("scene", scene.image), ("truth", map_colours(truth, MAP_WORDS)), ("its map", map_colours(kept_map(record), MAP_WORDS)))):
         ax.imshow(picture); ax.set_title(title); ax.axis("off")
-    return fig
+    return readable(fig)
 
 
 def tell_run(record:dict) -> str:
@@ -152,7 +149,7 @@ class ShortRun(widgets.VBox):
         done:Callable[[dict], None],         # called with the finished run
         train:Callable[..., dict]=run,       # makes the run; another one in tests
     ):
-        self.start, self.stop = widgets.Button(description="run this one now", icon="play"), widgets.Button(description="cancel", icon="stop", disabled=True)
+        self.start, self.stop = widgets.Button(description="run this one now", icon="play", layout=widgets.Layout(width="180px")), widgets.Button(description="cancel", icon="stop", disabled=True)
         self.bar, self.said = widgets.IntProgress(0, 0, SHORT["steps"]), widgets.HTML()
         self.setting, self.done, self.train, self.cancelled, self.thread = setting, done, train, threading.Event(), None
         self.start.on_click(lambda _: self.go()); self.stop.on_click(lambda _: self.cancelled.set())

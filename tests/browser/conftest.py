@@ -75,6 +75,7 @@ def shown(lab, browser, name, source, selector):
     kernel = dict(name="python3", display_name="Python 3", language="python")
     (folder / f"{name}.ipynb").write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)))
     with new_page(browser) as page:
+        page.add_locator_handler(page.locator(".jp-Dialog"), lambda dialog: (print("JupyterLab asked:", dialog.inner_text()), dialog.locator(".jp-mod-accept").click()))
         page.goto(f"{address}/lab/tree/{name}.ipynb?token=key&reset"); page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         for _ in range(10):                                                                # a cell run before the kernel listens is forgotten
             page.click(".jp-Cell .cm-content"); page.keyboard.press("Control+Enter"); page.wait_for_timeout(3000)
