@@ -15,6 +15,6 @@ setup(
                  "Programming Language :: Python :: 3"],
     packages=find_packages(include=["rs_zeroseg", "rs_zeroseg.*"]), package_data={"rs_zeroseg": ["weights/*", "ledger.jsonl"]},
     include_package_data=True, python_requires=">=" + cfg["min_python"],
-    install_requires=cfg["requirements"].split(), extras_require={"dev": cfg["dev_requirements"].split()},
+    install_requires=cfg["requirements"].split(), extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "torchgeo")},
     entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
 )

@@ -12,10 +12,8 @@ What comes out, ready for `rs_zeroseg.data.FolderDataset`:
   OUT/manifest.json              the SHA-256 of each file; a second run checks it and does nothing
 """
 import argparse
-import hashlib
 import io
 import json
-import os
 import re
 import sys
 import zipfile
@@ -25,6 +23,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from rs_zeroseg.data import IGNORE, LabelSet, download, file_sha256, write_labels
+from rs_zeroseg.prepare import put, read_manifest
 
 PAGE = "https://www.kaggle.com/datasets/humansintheloop/semantic-segmentation-of-aerial-imagery"
 URL = "https://www.kaggle.com/api/v1/datasets/download/humansintheloop/semantic-segmentation-of-aerial-imagery"
@@ -88,20 +87,10 @@ def convert(image: bytes, mask: bytes, name: str) -> bytes:
     return out.getvalue()
 
 
-def put(path: Path, content: bytes) -> str:
-    "Write `content` under its name only when it is whole; its SHA-256."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
-    return hashlib.sha256(content).hexdigest()
-
-
 def is_done(out: Path, tiles: list[int]) -> bool:
     "True if `out` holds these tiles and each file is as it was written."
-    try: manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError): return False
-    return manifest["tiles"] == tiles and all((out / f).is_file() and file_sha256(out / f) == h for f, h in manifest["files"].items())
+    manifest = read_manifest(out)
+    return manifest is not None and manifest.get("tiles") == tiles and all((out / f).is_file() and file_sha256(out / f) == h for f, h in manifest["files"].items())
 
 
 def build(source: Path, out: Path, tiles: list[int]) -> int:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'SUFFIXES', 'LabelSet', 'read_labels', 'write_labels', 'map_type', 'labels_to_map', 'map_to_labels',
-           'scale_to_unit', 'reading', 'open_raster', 'stretch_limits', 'read_image', 'read_mask', 'FolderDataset',
-           'augment', 'file_sha256', 'download']
+           'scale_to_unit', 'reading', 'open_raster', 'stretch_limits', 'read_image', 'mask_codes', 'read_mask',
+           'FolderDataset', 'crop_window', 'fill', 'augment', 'file_hash', 'file_sha256', 'download']
 
 # %% ../nbs/04_data.ipynb #04000002
 import hashlib
@@ -111,11 +111,13 @@ def encode(self:LabelSet,
     ValueError
         If a code occurs that labels.json does not list."""
     if codes.ndim == 3: codes = codes[..., :3].astype(np.int64) @ np.array([65536, 256, 1])      # (H,W,3) -> (H,W)
-    found, position = np.unique(codes, return_inverse=True)
+    small = codes.dtype in (np.uint8, np.uint16)                                       # then counting finds the codes, much faster than sorting
+    found, position = (np.flatnonzero(np.bincount(codes.ravel())), codes) if small else np.unique(codes, return_inverse=True)
     unknown = [f"#{v:06X}" if self.by_colour else str(v) for v in found.tolist() if v not in self.table]
     if unknown:
         raise ValueError(f"{name}: mask value {', '.join(unknown[:5])} is not in the labels of {self.name}; list or ignore it there")
     index = np.array([self.table[v] for v in found.tolist()], dtype=np.int64)
+    if small: table = np.zeros(found.max(initial=0) + 1, np.int64); table[found] = index; index = table
     return index[position].reshape(codes.shape)
 
 # %% ../nbs/04_data.ipynb #04000018
@@ -249,6 +251,28 @@ def _files(folder):
     return {(p.relative_to(folder).parent / p.stem.removeprefix("IMG_").removeprefix("MSK_")).as_posix(): p for p in found}
 
 
+def mask_codes(
+    src:rasterio.DatasetReader,  # an open mask of numbers, of colours, or with a palette
+    labels:LabelSet,             # says whether numbers or colours are listed
+    name:str,                    # of the file, for the error message
+    window:Window|None=None,     # part of it, in pixels
+)->np.ndarray:                   # (H,W) numbers or (H,W,3) colours, for `LabelSet.encode`
+    """The codes in a mask file, as they stand there.
+
+    Raises
+    ------
+    ValueError
+        If it holds numbers where colours are listed, or the other way round."""
+    codes = src.read(window=window).transpose(1, 2, 0)                                 # (C,H,W) -> (H,W,C)
+    if labels.by_colour and src.count == 1 and src.colorinterp[0] == ColorInterp.palette:
+        palette = src.colormap(1)
+        codes = np.array([palette.get(i, (0, 0, 0, 0))[:3] for i in range(256)], dtype=np.uint8)[codes[..., 0]]
+    if labels.by_colour != (codes.shape[-1] >= 3):
+        listed = "colours" if labels.by_colour else "numbers"
+        raise ValueError(f"{name}: {codes.shape[-1]} band(s), but the labels of {labels.name} list {listed}; give masks of that kind")
+    return codes[..., :3] if labels.by_colour else codes[..., 0]
+
+
 def read_mask(
     path:str|Path,               # a mask of numbers or of colours
     labels:LabelSet,             # what its values mean
@@ -260,15 +284,8 @@ def read_mask(
     ------
     ValueError
         If it cannot be read, or a value is not in `labels`."""
-    with open_raster(path) as src, reading(path):
-        codes = src.read(window=window).transpose(1, 2, 0)                             # (C,H,W) -> (H,W,C)
-        if labels.by_colour and src.count == 1 and src.colorinterp[0] == ColorInterp.palette:
-            palette = src.colormap(1)
-            codes = np.array([palette.get(i, (0, 0, 0, 0))[:3] for i in range(256)], dtype=np.uint8)[codes[..., 0]]
-    if labels.by_colour != (codes.shape[-1] >= 3):
-        listed = "colours" if labels.by_colour else "numbers"
-        raise ValueError(f"{path}: {codes.shape[-1]} band(s), but the labels of {labels.name} list {listed}; give masks of that kind")
-    return torch.from_numpy(labels.encode(codes if labels.by_colour else codes[..., 0], str(path)))
+    with open_raster(path) as src, reading(path): codes = mask_codes(src, labels, str(path), window)
+    return torch.from_numpy(labels.encode(codes, str(path)))
 
 # %% ../nbs/04_data.ipynb #04000033
 class FolderDataset(Dataset):
@@ -300,6 +317,20 @@ class FolderDataset(Dataset):
     def __iter__(self): return (self[n] for n in range(len(self)))
 
 # %% ../nbs/04_data.ipynb #04000035
+def crop_window(seed:int, n:int, shape:tuple[int, int], crop:int) -> Window:   # shape: (H,W) in pixels
+    "Where crop n lies in an image, at most `crop` pixels high and wide; depends on (seed, n) only."
+    rng = np.random.default_rng((seed, n))
+    top, left = (int(rng.integers(max(0, side - crop) + 1)) for side in shape)
+    return Window(left, top, min(crop, shape[1]), min(crop, shape[0]))
+
+
+def fill(item:dict, crop:int) -> dict:
+    "An item with image (3,h,w) and mask (h,w) -> both `crop` high and wide; what lies beyond the edge is black and `IGNORE`."
+    pad = (0, crop - item["mask"].shape[1], 0, crop - item["mask"].shape[0])
+    image, mask = (torch.nn.functional.pad(item[k], pad, value=value) for k, value in (("image", 0), ("mask", IGNORE)))
+    return item | dict(image=image, mask=mask)
+
+
 @patch
 def _size(self:FolderDataset, k:int) -> tuple[int, int]:
     "(H,W) of pair k, checked once."
@@ -317,16 +348,9 @@ def __getitem__(self:FolderDataset, n:int) -> dict:
     if not self.crop and n >= len(self): raise IndexError(n)
     k = n % len(self)
     (name, image, mask), (H, W), window = self.pairs[k], self._size(k), None
-    if self.crop:
-        rng = np.random.default_rng((self.seed, n))
-        top, left = (int(rng.integers(max(0, side - self.crop) + 1)) for side in (H, W))
-        window = Window(left, top, min(self.crop, W), min(self.crop, H))
+    if self.crop: window = crop_window(self.seed, n, (H, W), self.crop)
     item = dict(image=read_image(image, window), mask=read_mask(mask, self.labels, window), name=name)
-    if self.crop:
-        pad = (0, self.crop - window.width, 0, self.crop - window.height)
-        item["image"] = torch.nn.functional.pad(item["image"], pad)
-        item["mask"] = torch.nn.functional.pad(item["mask"], pad, value=IGNORE)
-    return item
+    return fill(item, self.crop) if self.crop else item
 
 # %% ../nbs/04_data.ipynb #04000044
 def augment(
@@ -350,27 +374,34 @@ def augment(
     return image.clamp(0, 1), torch.where(mask < 0, IGNORE, mask)
 
 # %% ../nbs/04_data.ipynb #04000053
-def file_sha256(path:str|Path) -> str:
-    "The SHA-256 of a file, in hexadecimal."
-    digest = hashlib.sha256()
+def file_hash(path:str|Path, kind:str) -> str:   # kind: 'sha256' or 'md5'
+    "The SHA-256 or MD5 of a file, in hexadecimal."
+    digest = hashlib.new(kind, usedforsecurity=False)
     with open(path, "rb") as f:
         while chunk := f.read(1 << 20): digest.update(chunk)
     return digest.hexdigest()
+
+
+def file_sha256(path:str|Path) -> str:
+    "The SHA-256 of a file, in hexadecimal."
+    return file_hash(path, "sha256")
 
 
 def download(
     url:str,                  # what
     path:str|Path,            # where to; the folder is made
     sha256:str|None=None,     # what it must hash to, if that is known
+    md5:str|None=None,        # the same, where only an MD5 is published
 )->Path:                      # `path`
     """Fetch `url` into `path`, once, resuming what an earlier call began in `path`.part.
 
     Raises
     ------
     RuntimeError
-        If it cannot be fetched whole, or is not what `sha256` says."""
+        If it cannot be fetched whole, or is not what `sha256` or `md5` says."""
     path = Path(path); part = path.with_name(path.name + ".part")
-    if path.exists() and sha256 in (None, file_sha256(path)): return path
+    wanted = {kind: value for kind, value in (("sha256", sha256), ("md5", md5)) if value}
+    if path.exists() and all(file_hash(path, kind) == value for kind, value in wanted.items()): return path
     path.parent.mkdir(parents=True, exist_ok=True)
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "rs_zeroseg"} | ({"Range": f"bytes={have}-"} if have else {}))
@@ -384,8 +415,9 @@ def download(
     except OSError as error:                                                             # URLError and HTTPError are OSErrors
         if getattr(error, "code", None) == 416: part.unlink()                            # the part is longer than the file
         raise RuntimeError(f"{url}: could not be fetched ({error}); run again to resume, or save it from a browser as {path}") from None
-    if sha256 and file_sha256(part) != sha256:
+    differs = [kind.upper().replace("SHA", "SHA-") for kind, value in wanted.items() if file_hash(part, kind) != value]
+    if differs:
         part.unlink()
-        raise RuntimeError(f"{url}: what arrived is not the expected file (SHA-256 differs); fetch it in a browser and save it as {path}")
+        raise RuntimeError(f"{url}: what arrived is not the expected file ({differs[0]} differs); fetch it in a browser and save it as {path}")
     os.replace(part, path)
     return path
