@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks coverage test-browser test-slow lab export clean-notebooks readme figures bench soak
+.PHONY: help demo test test-notebooks coverage test-browser test-slow lab export clean-notebooks readme workshop figures bench soak
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -35,16 +35,16 @@ coverage: $(STAMP)
 	python tools/coverage_notebooks.py
 	coverage run --append -m pytest tests --ignore tests/browser -q --durations=5 > .pytest.log 2>&1; rc=$$?; cat .pytest.log; coverage report; tail -n 1 .pytest.log; exit $$rc
 
-test-browser: $(STAMP)    ## the explorer in JupyterLab, driven in Chromium; screenshots in out/browser
+test-browser: $(STAMP)    ## the explorers in JupyterLab and as a page, driven in Chromium; screenshots in out/browser
 	$(BIN)/python -m pip install --quiet "playwright>=1.45,<2"
-	command -v chromium chromium-browser google-chrome > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium > /dev/null; }
+	command -v chromium chromium-browser google-chrome > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium > /dev/null; } || { echo "no Chromium here: install it and run this again"; exit 1; }
 	python -m pytest tests/browser -q
 
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
 
-soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment (the tests do one of each)
-	SOAK_KILLS=20 python -m pytest tests/test_soak.py -q
+soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, and 30 min of random events on an explorer
+	SOAK_KILLS=20 EVENT_SECONDS=1800 python -m pytest tests/test_soak.py tests/test_events.py -q -rP
 
 lab: $(STAMP)     ## JupyterLab on the notebooks
 	jupyter lab nbs
@@ -57,6 +57,9 @@ clean-notebooks: $(STAMP)    ## strip what a run leaves behind
 
 readme: $(STAMP)  ## nbs/index.ipynb -> README.md
 	python tools/readme.py
+
+workshop: $(STAMP)    ## the lessons with solutions -> the participants' notebooks
+	python tools/workshop.py
 
 figures: $(STAMP) ## the notebooks' figures -> figures/
 	python tools/figures.py

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['MOST_MAPS', 'VIEWS', 'COLOUR_MAPS', 'MOST_BYTES', 'MOST_WORDS', 'VIEW_PX', 'UNTRAINED', 'MODELS', 'PARTS', 'WordMaps',
-           'Reading', 'at_pixel', 'looks_like', 'attention_precision', 'to_png', 'heat_picture', 'draw', 'Picture',
-           'Upload', 'read_words', 'Place', 'window_of', 'read_source', 'overview', 'model_named', 'with_part',
-           'snapshots', 'bars', 'AttentionExplorer']
+           'Reading', 'at_pixel', 'looks_like', 'attention_precision', 'to_webp', 'heat_picture', 'legend', 'draw',
+           'Picture', 'readable', 'Upload', 'read_words', 'Place', 'window_of', 'read_source', 'overview',
+           'model_named', 'with_part', 'snapshots', 'bars', 'AttentionExplorer']
 
 # %% ../nbs/19_explore.ipynb #19000002
+import base64
 import copy
 import html
 import io
@@ -29,6 +30,7 @@ import torch.nn.functional as F
 import traitlets
 from fastcore.basics import patch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.windows import Window
@@ -133,9 +135,9 @@ VIEWS = {"A_k, where it looks": "attention", "S_k, how probable": "probability"}
 COLOUR_MAPS = ("magma", "viridis", "cividis", "gray")                                # all of them rise in brightness
 
 
-def to_png(pixels:np.ndarray) -> bytes:
-    "An image (H,W,3) in [0,1] as a PNG."
-    file = io.BytesIO(); Image.fromarray((pixels*255).round().astype(np.uint8)).save(file, "png", compress_level=1)
+def to_webp(pixels:np.ndarray) -> bytes:
+    "An image (H,W,3) in [0,1] as a WebP without loss: a third of a PNG's time, and smaller."
+    file = io.BytesIO(); Image.fromarray((pixels*255).round().astype(np.uint8)).save(file, "webp", lossless=True, quality=0, method=0)
     return file.getvalue()
 
 
@@ -146,9 +148,14 @@ def heat_picture(
     opacity:float=.65,     # 0: only the image, 1: only the map
 )->np.ndarray:             # (H,W,3) float in [0,1]
     "A map over its grey image; the colours of 0 and 1 are the same for every word."
-    table = matplotlib.colormaps[colour_map](np.arange(256))[:, :3]
-    grey = as_pixels(image).mean(-1, keepdims=True)
-    return (1 - opacity)*grey + opacity*table[(heat.clip(0, 1)*255).round().astype(np.uint8)]
+    table = matplotlib.colormaps[colour_map](np.arange(256))[:, :3].astype(np.float32)
+    grey = as_pixels(image).mean(-1, keepdims=True, dtype=np.float32)
+    return (1 - opacity)*grey + (opacity*table)[(heat.clip(0, 1)*255).round().astype(np.uint8)]
+
+
+def legend(words:Sequence[str], colours:Sequence[str]) -> str:
+    "Words and their colours in a map, as HTML."
+    return "<div style='font-size:14px'>" + " ".join(f"<span style='background:{c};border:1px solid #000'>&emsp;</span> {html.escape(w)}&ensp;" for w, c in zip(words, colours)) + "</div>"
 
 
 def draw(
@@ -168,8 +175,8 @@ def draw(
 
 # %% ../nbs/19_explore.ipynb #19000014
 class Picture(anywidget.AnyWidget):
-    "A PNG with a caption; `pixel` is the (row, column) that was clicked or reached with the arrow keys, as fractions of the image."
-    png = traitlets.Bytes(b"").tag(sync=True)
+    "A PNG or WebP with a caption; `pixel` is the (row, column) that was clicked or reached with the arrow keys, as fractions of the image."
+    data = traitlets.Bytes(b"").tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
     pixel = traitlets.List(default_value=[]).tag(sync=True)
@@ -178,24 +185,32 @@ class Picture(anywidget.AnyWidget):
       el.classList.add("rs-picture");
       const caption = document.createElement("div"), box = document.createElement("div"), image = document.createElement("img"), cross = document.createElement("div");
       caption.className = "rs-caption"; box.className = "rs-box"; cross.className = "rs-cross"; box.tabIndex = 0; box.append(image, cross); el.append(caption, box);
-      const show = () => { const old = image.src; const png = model.get("png"); box.style.display = png.byteLength ? "block" : "none"; image.src = URL.createObjectURL(new Blob([png], { type: "image/png" })); if (old) URL.revokeObjectURL(old); };
-      const words = () => { caption.textContent = model.get("caption"); image.alt = model.get("alt"); };
+      const show = () => { const old = image.src; const data = model.get("data"); box.style.display = data.byteLength ? "block" : "none"; image.src = URL.createObjectURL(new Blob([data])); if (old) URL.revokeObjectURL(old); };
+      const words = () => { caption.textContent = model.get("caption"); caption.style.display = model.get("caption") ? "block" : "none"; image.alt = model.get("alt"); };
       const point = () => { const p = model.get("pixel"); cross.style.display = p.length ? "block" : "none"; if (p.length) { cross.style.top = 100*p[0] + "%"; cross.style.left = 100*p[1] + "%"; } };
       const choose = (row, column) => { const inside = (v) => Math.min(.999, Math.max(0, v)); model.set("pixel", [inside(row), inside(column)]); model.save_changes(); };
       image.addEventListener("click", (e) => { const r = image.getBoundingClientRect(); choose((e.clientY - r.top)/r.height, (e.clientX - r.left)/r.width); box.focus(); });
       box.addEventListener("keydown", (e) => { const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key]; if (!step) return;
         const p = model.get("pixel").length ? model.get("pixel") : [.5, .5]; choose(p[0] + step[0]/64, p[1] + step[1]/64); e.preventDefault(); e.stopPropagation(); });
-      model.on("change:png", show); model.on("change:caption", words); model.on("change:alt", words); model.on("change:pixel", point);
+      model.on("change:data", show); model.on("change:caption", words); model.on("change:alt", words); model.on("change:pixel", point);
       show(); words(); point();
     }
     export default { render };
     """
     _css = """
-    .rs-picture { margin: 4px; } .rs-caption { font-size: 14px; height: 2.6em; overflow: hidden; } .rs-box { position: relative; line-height: 0; cursor: crosshair; }
-    .rs-box img { width: 100%; image-rendering: pixelated; } .rs-cross { position: absolute; width: 16px; height: 16px; margin: -9px; border: 2px solid #fff; outline: 1px solid #000; border-radius: 50%; pointer-events: none; }
+    .rs-explorer, .rs-results, .rs-losses, .rs-rating { --jp-widgets-font-size: 14px; }
+    .rs-picture { margin: 4px; max-width: calc(100% - 8px); } .rs-caption { font-size: 14px; height: 2.6em; overflow: hidden; } .rs-box { position: relative; line-height: 0; pointer-events: none; }
+    .rs-explorer .rs-box { pointer-events: auto; cursor: crosshair; } .rs-box img { width: 100%; } .rs-cross { position: absolute; width: 16px; height: 16px; margin: -9px; border: 2px solid #fff; outline: 1px solid #000; border-radius: 50%; pointer-events: none; }
     """
 
 # %% ../nbs/19_explore.ipynb #19000017
+def readable(figure:Figure, points:float=12) -> Figure:
+    "All text of a figure in one size: 12 is 10 pt on the page, where 10 inches are shown 850 pixels wide."
+    for ax in figure.axes: ax.tick_params(labelsize=points)
+    for text in figure.findobj(Text): text.set_fontsize(points)
+    return figure
+
+
 MOST_BYTES = 64*10**6  # of an upload
 
 
@@ -365,10 +380,10 @@ class AttentionExplorer(widgets.VBox):
         self.folder, self.pictures, self.drawn, self.beside_reading, self.offering = tempfile.TemporaryDirectory(), {}, {}, None, False
         self._make_controls(model if isinstance(model, str) else "(given)", source, words, run)
         self.image, self.map, self.scale, self.difference, self.overview = (Picture() for _ in range(5))
-        self.message, self.detail, self.grid = widgets.HTML(), widgets.HTML(value="Click a picture to read a pixel."), widgets.Box(layout=widgets.Layout(flex_flow="row wrap", width="100%"))
+        self.message, self.legend, self.detail, self.grid = widgets.HTML(), widgets.HTML(), widgets.HTML(value="Click a picture to read a pixel."), widgets.Box(layout=widgets.Layout(flex_flow="row wrap", width="100%"))
         row = lambda *controls: widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap"))
         more = widgets.Accordion([widgets.VBox([row(self.name, self.part, self.beside), row(self.run, self.step), row(self.less[0], self.less[1], self.side)])], titles=["models, training, difference, window"])
-        self.children = [row(self.source, self.upload), self.words, row(self.view, self.colours), row(self.opacity, self.threshold), more, self.message, self.grid, self.detail, row(*self.buttons.values())]
+        self.children = [row(self.source, self.upload), self.words, row(self.view, self.colours), row(self.opacity, self.threshold), more, self.message, self.grid, self.legend, self.detail, row(*self.buttons.values())]
         self._connect(); self.look_at(source)
 
 # %% ../nbs/19_explore.ipynb #19000027
@@ -380,7 +395,7 @@ def _make_controls(self:AttentionExplorer, name, source, words, run):
     combo = lambda description, value: widgets.Combobox(value=value, options=MODELS, description=description, continuous_update=False, ensure_option=not self.files, placeholder="preset or folder")
     self.source, self.words = box("image", source, placeholder="seed of a scene, or a file"), box("words", words, placeholder="road, tennis court")
     self.upload = Upload(self._uploaded)
-    self.view = widgets.ToggleButtons(options=VIEWS, description="show", style={"button_width": "160px"}); self.colours = choice("colours", COLOUR_MAPS, "magma")
+    self.view = widgets.ToggleButtons(options=VIEWS, style={"button_width": "170px"}, layout=widgets.Layout(width="380px", margin="2px 2px 2px 88px")); self.colours = choice("colours", COLOUR_MAPS, "magma")
     self.name, self.part, self.beside = combo("model", name), choice("part", PARTS, "as trained"), combo("beside", "")
     self.run, self.step = box("run", run), widgets.SelectionSlider(options=[("-", "")], description="step", continuous_update=False)
     self.less = choice("difference", [("none", None)], None), choice("minus", [("none", None)], None)
@@ -413,8 +428,8 @@ def _guarded(self:AttentionExplorer, act:Callable):
     "An event handler that tells what went wrong, and leaves everything else as it was."
     def handler(*_):
         if self.offering: return
-        try: self.message.value = html.escape(act() or "")
-        except (ValueError, OSError, RuntimeError) as error: self._tell(error)
+        try: self.message.value = act() or ""
+        except Exception as error: self._tell(error)                   # whatever it is: a page has no place for a traceback
     return handler
 
 
@@ -434,9 +449,16 @@ def _listen(self:AttentionExplorer, picture):
 @patch
 def _chosen(self:AttentionExplorer) -> Segmenter:
     "The model that the controls name."
-    if self.step.value: model = model_named(self.step.value)
-    else: model = self.given if self.name.value == "(given)" else model_named(self.name.value)
+    if self.step.value: model = self._named(self.step.value)
+    else: model = self.given if self.name.value == "(given)" else self._named(self.name.value)
     return with_part(model, self.part.value)
+
+
+@patch
+def _named(self:AttentionExplorer, name):
+    "A model by name; on a page for others only those that come with the package."
+    if not (self.files or name in MODELS): raise ValueError(f"{name}: on this page there are the models {', '.join(MODELS)}")
+    return model_named(name)
 
 
 @patch
@@ -445,7 +467,7 @@ def look_at(self:AttentionExplorer, source:str, place:Place=Place()) -> None:
     words = read_words(self.words.value)
     if not (self.files or source.strip().isdigit() or Path(source).parent == Path(self.folder.name)): raise ValueError(f"{source}: on this page give the number of a scene, or upload an image")
     image, truth = read_source(source, place); is_file = not source.strip().isdigit()
-    reading, beside = Reading(self._chosen(), image, truth), Reading(model_named(self.beside.value), image, truth) if self.beside.value else None
+    reading, beside = Reading(self._chosen(), image, truth), Reading(self._named(self.beside.value), image, truth) if self.beside.value else None
     self.reading, self.beside_reading, self.opened, self.place, self.drawn = reading, beside, source, place, {}
     self.side.layout.display = None if is_file else "none"
     if is_file:
@@ -482,29 +504,28 @@ def redraw(self:AttentionExplorer, words:Sequence[str]|None=None) -> None:
     "Show the maps of the words in the box; only what changed is drawn and sent to the browser."
     words = words or read_words(self.words.value); maps, reading = self.reading.ask(words), self.reading
     if getattr(maps[0], self.view.value) is None: raise ValueError("this model has no attention map; look at S_k")
-    labels, pixels = reading.labels(words, self.threshold.value), as_pixels(reading.image); shown = map_colours(labels, words, colours_for(words))
+    heats = [picture for k, word in enumerate(words) for picture in self._draw_word(k, word)]                       # the words first: they are what one waits for
+    labels, pixels, colours = reading.labels(words, self.threshold.value), as_pixels(reading.image), colours_for(words); shown = map_colours(labels, words, colours)
     share = "; ".join(f"{w} {np.mean(labels == k):.0%}" for k, w in enumerate(words))
     gsd = self.place.side_px/VIEW_PX if not self.opened.strip().isdigit() and self.place.side_px > VIEW_PX else 1
     self._once(self.image, (), lambda: pixels, "image" + (f", 1 of {gsd:.0f} pixels" if gsd > 1 else ""), f"the image {self.opened}")
     self._once(self.map, (tuple(words), self.threshold.value, self.opacity.value), lambda: (1 - self.opacity.value)*pixels + self.opacity.value*shown, f"map, threshold {self.threshold.value:.2f}", f"map of the words: {share}")
     scale = matplotlib.colormaps[self.colours.value](np.linspace(0, 1, 256)[None].repeat(16, 0))[..., :3]
     self._once(self.scale, (self.colours.value,), lambda: scale, "0 (left) to 1 (right)", "the colours of 0 to 1, the same for every word")
-    heats = [picture for word in words for picture in self._draw_word(word)]
+    self.legend.value = legend(words, colours)
     first, second = self._draw_difference(words), (self.overview,) if not self.opened.strip().isdigit() else ()
     children = (*second, self.image, self.map, *heats, *first, self.scale)
     if self.grid.children != children: self.grid.children = children
-    for key in [k for k, picture in self.pictures.items() if picture not in heats][:-MOST_WORDS]:                      # pictures of words that are long gone
-        picture = self.pictures.pop(key); self.drawn.pop(picture, None); picture.close()
 
 
 @patch
-def _draw_word(self:AttentionExplorer, word):
-    "The picture of a word, and the one of the model beside it."
+def _draw_word(self:AttentionExplorer, k, word):
+    "The k-th picture shows a word, and the one beside it what another model makes of it."
     pictures = []
     for reading, where in ((self.reading, ""), (self.beside_reading, f"{self.beside.value}: ")):
         if reading is None: continue
-        if (word, where) not in self.pictures: self._listen(self.pictures.setdefault((word, where), Picture()))
-        picture = self.pictures[word, where]; pictures.append(picture)
+        if (k, bool(where)) not in self.pictures: self._listen(self.pictures.setdefault((k, bool(where)), Picture()))
+        picture = self.pictures[k, bool(where)]; pictures.append(picture)
         heat, precision = getattr(reading.ask([word])[0], self.view.value), attention_precision(reading, word)
         if heat is None: self._once(picture, (), lambda: as_pixels(reading.image), f"{where}{word}: no A_k", "this model has no attention map"); continue
         told = f", AP of A_k {precision:.0f}%" if precision is not None else ""
@@ -535,7 +556,7 @@ def _once(self:AttentionExplorer, picture, key, pixels:Callable, caption, alt):
 
 @patch
 def _fill(self:AttentionExplorer, picture, pixels, caption, alt):
-    picture.set_trait("caption", caption); picture.set_trait("alt", alt); picture.set_trait("png", to_png(pixels))
+    with picture.hold_sync(): picture.caption, picture.alt, picture.data = caption, alt, to_webp(pixels)         # one message
 
 # %% ../nbs/19_explore.ipynb #19000033
 @patch
@@ -552,20 +573,28 @@ def read_pixel(self:AttentionExplorer, row:float, column:float) -> None:   # fra
 
 @patch
 def save_figure(self:AttentionExplorer) -> str:   # what was done
-    "The view as attention.png and attention.svg in the current folder."
+    "The view as attention.png and attention.svg."
     figure = draw(self.reading, read_words(self.words.value), self.threshold.value)
-    for name in ("attention.png", "attention.svg"): figure.savefig(name, dpi=150)
-    plt.close(figure)
-    return f"saved {Path('attention.png').resolve()} and attention.svg"
+    return self._save("attention.png", "attention.svg", write=lambda path: figure.savefig(path, dpi=150), then=lambda: plt.close(figure))
 
 
 @patch
 def save_map(self:AttentionExplorer) -> str:   # what was done
-    "The map of the words, of the whole file and not only of what is shown, as map.tif in the current folder."
+    "The map of the words, of the whole file and not only of what is shown, as map.tif."
     source = self.opened
     if source.strip().isdigit(): source = write_scene(make_scene(int(source), size=256), Path(self.folder.name)/"scene.tif")
-    told = segment(source, read_words(self.words.value), "map.tif", self._chosen(), threshold=self.threshold.value, progress=False)
-    return f"saved {Path('map.tif').resolve()}: {told['width']} x {told['height']} pixels, {told['georeference']}"
+    return self._save("map.tif", write=lambda path: segment(source, read_words(self.words.value), path, self._chosen(), threshold=self.threshold.value, progress=False))
+
+
+@patch
+def _save(self:AttentionExplorer, *names, write:Callable, then:Callable=lambda: None):
+    "Files in the current folder; on a page for others, links to fetch them by."
+    folder = Path.cwd() if self.files else Path(self.folder.name)
+    for name in names: write(folder/name)
+    then()
+    if self.files: return html.escape(f"saved {', '.join(names)} in {folder}")
+    link = lambda name: f"<a download='{name}' href='data:application/octet-stream;base64,{base64.b64encode((folder/name).read_bytes()).decode()}'>{name}</a>"
+    return "download " + ", ".join(map(link, names))
 
 
 @patch

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from .checkpoint import load
 from .evaluate import encode_scene, name_index
-from .explore import Picture
+from .explore import Picture, readable
 from .losses import AlignmentLoss, bce_loss
 from .pocket import DOMAINS, make_scene
 from .show import figure_png, show_image
@@ -77,16 +77,16 @@ def draw_losses(
     "The scene, where each loss pulls, and what they ask of one cell."
     view = view_losses(seed, kind); here = at_cell(view, lam, *pixel); h, w = view.by_bce.shape[-2:]
     parts = {"L_BCE": view.by_bce, "lambda L_align": lam*view.by_align, "sum": view.by_bce + lam*view.by_align}
-    fig = plt.figure(figsize=(12, 5.4)); axes = [fig.add_axes((.02 + .235*i, .44, .215, .48)) for i in range(4)]     # placed by hand: a layout engine would take most of the time
-    show_image(view.image, axes[0], textwrap.fill(", ".join(view.words), 36)); axes[0].title.set_fontsize(10); axes[0].plot(pixel[1]*view.image.shape[1], pixel[0]*view.image.shape[0], "o", ms=10, mfc="none", mec="white", mew=2)
+    fig = plt.figure(figsize=(10, 4.9)); axes = [fig.add_axes((.02 + .235*i, .44, .215, .48)) for i in range(4)]     # placed by hand: a layout engine would take most of the time
+    show_image(view.image, axes[0], textwrap.fill(", ".join(view.words), 28)); axes[0].plot(pixel[1]*view.image.shape[1], pixel[0]*view.image.shape[0], "o", ms=10, mfc="none", mec="white", mew=2)
     most = float(view.by_bce.norm(dim=0).max())
     for ax, (name, gradient) in zip(axes[1:], parts.items()):
-        drawn = ax.imshow(gradient.norm(dim=0), cmap="viridis", vmin=0, vmax=most); ax.plot(pixel[1]*w - .5, pixel[0]*h - .5, "o", ms=10, mfc="none", mec="white", mew=2); ax.set_title(f"length of the pull of {name}", fontsize=11); ax.axis("off")
-    fig.colorbar(drawn, cax=fig.add_axes((.955, .44, .01, .48)))
-    left, right = (fig.add_axes((x, .08, .37, .24)) for x in (.1, .6))
-    left.barh(["L_total", "lambda L_align", "L_BCE"], [view.bce + lam*view.align, lam*view.align, view.bce], color=["#009e73", "#d55e00", "#0072b2"]); left.set(title=f"the losses, lambda = {lam:.2f}", xlim=(0, view.bce + view.align))
-    names = ["sum", "lambda L_align", "L_BCE"]; right.barh(names, [here[n] for n in names], color=["#009e73", "#d55e00", "#0072b2"]); right.set(title=f"at the pixel: agreement of the two, cosine {here['cosine']:+.2f}", xlim=(0, 1.1*max(here["L_BCE"] + here["lambda L_align"], 1e-9)))
-    return fig
+        drawn = ax.imshow(gradient.norm(dim=0), cmap="viridis", vmin=0, vmax=most); ax.plot(pixel[1]*w - .5, pixel[0]*h - .5, "o", ms=10, mfc="none", mec="white", mew=2); ax.set_title(f"pull of {name}"); ax.axis("off")
+    fig.colorbar(drawn, cax=fig.add_axes((.945, .44, .01, .48)), ticks=[0, most]).set_ticklabels(["0", "max"])
+    left, right = (fig.add_axes((x, .09, .4, .22)) for x in (.08, .57))
+    left.barh(["sum", "align", "BCE"], [view.bce + lam*view.align, lam*view.align, view.bce], color=["#009e73", "#d55e00", "#0072b2"]); left.set(title=f"the losses, align times lambda = {lam:.2f}", xlim=(0, view.bce + view.align))
+    names = ["sum", "lambda L_align", "L_BCE"]; right.barh(names, [here[n] for n in names], color=["#009e73", "#d55e00", "#0072b2"]); right.locator_params(axis="x", nbins=4); right.set(title=f"pulls at the pixel; agreement, cosine {here['cosine']:+.2f}", yticks=range(3), yticklabels=["sum", "align", "BCE"], xlim=(0, 1.1*max(here["L_BCE"] + here["lambda L_align"], 1e-9)))
+    return readable(fig)
 
 # %% ../nbs/23_playground.ipynb #23000014
 class LossPlayground(widgets.VBox):
@@ -103,5 +103,5 @@ class LossPlayground(widgets.VBox):
     def redraw(self) -> None:
         "Draw what the controls say."
         pixel = self.row.value, self.column.value; here = at_cell(view_losses(self.seed.value, self.kind.value), self.lam.value, *pixel)
-        self.picture.png = figure_png(draw_losses(self.lam.value, self.kind.value, pixel, self.seed.value))
+        self.picture.data = figure_png(draw_losses(self.lam.value, self.kind.value, pixel, self.seed.value), 100)
         self.picture.alt = "length of the gradients at the pixel: " + ", ".join(f"{k} {v:.2g}" for k, v in here.items())

@@ -6,7 +6,6 @@
 __all__ = ['CRITERIA', 'Item', 'order_for', 'Answers', 'read_ratings', 'summary', 'agreement', 'Keys', 'RatingPanel']
 
 # %% ../nbs/24_rating.ipynb #24000002
-import html
 import json
 import random
 import re
@@ -23,7 +22,7 @@ import pandas as pd
 import traitlets
 
 from .experiments import interval
-from .explore import Picture, to_png
+from .explore import Picture, legend, to_webp
 from .paper import wide
 from .show import as_pixels, colours_for, map_colours
 
@@ -147,8 +146,8 @@ class RatingPanel(widgets.VBox):
         if self.at == len(self.questions): self.pad.text = "Done. Thank you! Everything is kept; backspace goes back."; return
         item, k, model, criterion = self.questions[self.at]; models = next(m for i, m in self.order if i is item); colours = colours_for(item.words)
         shown = [("image", as_pixels(item.image)), *((f"map {'ABC'[i]}", map_colours(item.maps[m], item.words, colours)) for i, m in enumerate(models))]
-        for picture, (caption, pixels) in zip(self.pictures, shown): picture.png, picture.caption, picture.alt = to_png(pixels), caption, f"{caption} of the image that is rated"
-        self.legend.value = "<div style='font-size:14px'>asked: " + " ".join(f"<span style='background:{c};border:1px solid #000'>&emsp;</span> {html.escape(w)}&ensp;" for w, c in zip(item.words, colours)) + "</div>"
+        for picture, (caption, pixels) in zip(self.pictures, shown): picture.data, picture.caption, picture.alt = to_webp(pixels), caption, f"{caption} of the image that is rated"
+        self.legend.value = legend(item.words, colours)
         given = self.answers.given.get(self._key(self.at))
         self.pad.text = f"Map {'ABC'[k]}: {criterion}? Press 1 (bad) to 5 (very good)" + (f"; you said {given}" if given else "")
 

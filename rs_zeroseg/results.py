@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from .budget import budget
 from .experiments import FIELDS, MAP_SEED, MAP_WORDS, OWN_LEDGER, Setting, add_run, kept_map, ours, read_ledger, run, settings_of
-from .explore import Picture
+from .explore import Picture, readable
 from .paper import DATASET_COLUMNS, PAPER, wide
 from .pocket import make_scene
 from .show import figure_png, map_colours
@@ -81,8 +81,9 @@ def _grid(ax, values, title, colour_map):
     "A 3 x 3 grid of Table 3 with its numbers."
     names = ["Freeze", "Attention", "Full"]; grid = np.array([[values.get(f"{c} / {r}", np.nan) for r in names] for c in names], float)
     spread = np.nanmax(grid) - np.nanmin(grid) if not np.isnan(grid).all() else 1.
-    ax.imshow(grid, cmap=colour_map, vmin=np.nanmin(grid) - spread if spread else None) if not np.isnan(grid).all() else ax.set(xlim=(-.5, 2.5), ylim=(2.5, -.5))
-    for i, j in np.ndindex(3, 3): ax.text(j, i, "no run" if np.isnan(grid[i, j]) else f"{grid[i, j]:.1f}", ha="center", va="center", fontsize=13)
+    if np.isnan(grid).all(): ax.set(xlim=(-.5, 2.5), ylim=(2.5, -.5))
+    else: ax.imshow(grid, cmap=colour_map, vmin=np.nanmin(grid) - .2*spread, vmax=np.nanmax(grid) + .8*spread + 1e-9)         # never so dark that black on it cannot be read
+    for i, j in np.ndindex(3, 3): ax.text(j, i, "no run" if np.isnan(grid[i, j]) else f"{grid[i, j]:.1f}", ha="center", va="center")
     ax.set(title=title, xticks=range(3), xticklabels=names, yticks=range(3), yticklabels=names, xlabel="RSI backbone", ylabel="CLIP")
 
 
@@ -94,34 +95,35 @@ def draw_results(
 ) -> Figure:
     "The paper's numbers of one column and ours, each said to be what it is."
     if table == "figure3":
-        fig, ax = plt.subplots(figsize=(8, 2.6), layout="constrained"); ax.axis("off")
-        ax.text(.02, .5, "Figure 3 compares training sources. Its values and the names of its data sets cannot be read\nin our copy of the paper, so there is nothing to draw, and we have no runs on other sources yet.", fontsize=12, va="center")
-        return fig
+        fig, ax = plt.subplots(figsize=(9, 2.6), layout="constrained"); ax.axis("off")
+        ax.text(.02, .5, "Figure 3 compares training sources. Its values and the names of its data sets cannot be read\nin our copy of the paper, so there is nothing to draw, and we have no runs on other sources yet.", va="center")
+        return readable(fig)
     paper, own = paper_side(table, column), our_side(table, column, records, metric)
-    said = "" if own.empty else "counted, not run" if table == "figure4" else f"n = {int(own.n.min())}" + (": no conclusion" if own.n.min() < 3 else ", 95% interval")
-    unit, mine = ("" if table == "figure4" else ", mIoU %"), ("ours, the paper's architecture, " if table == "figure4" else "ours, pocket, ") + said if said else "ours: no runs"
+    said = "" if own.empty else "counted, not run" if table == "figure4" else f"n = {int(own.n.min())}" + (", no conclusion" if own.n.min() < 3 else ", 95% interval")
+    unit, of = ("" if table == "figure4" else ", mIoU %"), {m: label for label, m in METRICS.items()}[metric] + ", " if table in FIELDS else ""
+    mine = ("ours, the paper's architecture, " if table == "figure4" else f"ours, pocket, {of}") + said if said else "ours: no runs"
     if table == "table3":
         fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-        _grid(left, paper.to_dict(), f"paper, full scale, one run\n{column}{unit}", "Blues"); _grid(right, own["mean"].to_dict(), f"{mine}\n{column}{unit}", "Oranges")
-        return fig
+        _grid(left, paper.to_dict(), "paper, full scale, one run", "Blues"); _grid(right, own["mean"].to_dict(), mine.replace(", n =", "\nn ="), "Oranges"); fig.suptitle(f"{column}{unit}")
+        return readable(fig)
     fig, ax = plt.subplots(figsize=(9, 4), layout="constrained"); x = paper.index.astype(float) if table == "table6" else range(len(paper))
     _dots(ax, paper, own, x)
     if table == "table6": ax.set(xlabel="lambda of Eq. 13", xticks=x)
     else: ax.set_xticks(x, paper.index, rotation=20 if len(paper) > 3 else 0)
     ax.plot([], [], "o", ms=8, color=OUR_COLOUR, mfc="none" if own.empty or own.n.min() < 2 else OUR_COLOUR, label=mine)
-    ax.set(title=f"{PAPER[table][0].split(',')[0]}", ylabel=f"{column}{unit}"); ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False); ax.margins(x=.1, y=.15)
-    return fig
+    ax.set(title=PAPER[table][0].split(",")[0].split(" (")[0], ylabel=f"{column}{unit}"); fig.legend(loc="outside lower center", ncols=2, frameon=False); ax.margins(x=.1, y=.15)
+    return readable(fig)
 
 # %% ../nbs/22_results.ipynb #22000015
 def draw_run(record:dict) -> Figure:   # a line of the ledger
     "The curve of a run, and its map beside the scene and its truth."
     scene = make_scene(MAP_SEED); truth = np.full(scene.mask.shape, 255)
     for k, word in enumerate(MAP_WORDS): truth[scene.mask == list(CATEGORIES).index(word)] = k
-    fig, axes = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained", width_ratios=(1.3, 1, 1, 1))
+    fig, axes = plt.subplots(1, 4, figsize=(10, 3), layout="compressed", width_ratios=(1.3, 1, 1, 1))
     axes[0].plot([row["step"] for row in record["curve"]], [row["loss"] for row in record["curve"]], color=OUR_COLOUR); axes[0].set(xlabel="step", ylabel="loss, running mean")
     for ax, (title, picture) in zip(axes[1:], (("scene", scene.image), ("truth", map_colours(truth, MAP_WORDS)), ("its map", map_colours(kept_map(record), MAP_WORDS)))):
         ax.imshow(picture); ax.set_title(title); ax.axis("off")
-    return fig
+    return readable(fig)
 
 
 def tell_run(record:dict) -> str:
@@ -147,7 +149,7 @@ class ShortRun(widgets.VBox):
         done:Callable[[dict], None],         # called with the finished run
         train:Callable[..., dict]=run,       # makes the run; another one in tests
     ):
-        self.start, self.stop = widgets.Button(description="run this one now", icon="play"), widgets.Button(description="cancel", icon="stop", disabled=True)
+        self.start, self.stop = widgets.Button(description="run this one now", icon="play", layout=widgets.Layout(width="180px")), widgets.Button(description="cancel", icon="stop", disabled=True)
         self.bar, self.said = widgets.IntProgress(0, 0, SHORT["steps"]), widgets.HTML()
         self.setting, self.done, self.train, self.cancelled, self.thread = setting, done, train, threading.Event(), None
         self.start.on_click(lambda _: self.go()); self.stop.on_click(lambda _: self.cancelled.set())
@@ -177,8 +179,8 @@ class ResultsExplorer(widgets.VBox):
         super().__init__(); self.add_class("rs-results")
         self.table = widgets.Dropdown(options=EXPLORERS, value=table, description="table")
         self.column, self.metric = widgets.Dropdown(description="data set"), widgets.Dropdown(options=METRICS, description="words")
-        self.row, self.runs = widgets.Dropdown(description="row"), widgets.Dropdown(description="run")
-        self.picture, self.opened = Picture(layout=widgets.Layout(width="860px")), Picture(layout=widgets.Layout(width="1000px"))
+        self.row, self.runs = widgets.Dropdown(description="row"), widgets.Dropdown(description="run", layout=widgets.Layout(width="860px", max_width="100%"))
+        self.picture, self.opened = Picture(layout=widgets.Layout(width="900px")), Picture(layout=widgets.Layout(width="1000px"))
         self.short = ShortRun(lambda: replace(settings_of(self.table.value)[self.row.value], **SHORT), self._made, train)
         self.children = [widgets.HBox([self.table, self.column, self.metric]), self.picture, self.row, self.short, self.runs, self.opened]
         self.records = read_ledger(); self._choose()
@@ -187,9 +189,9 @@ class ResultsExplorer(widgets.VBox):
 
     def _choose(self):
         "Another table: its columns and its rows."
-        table = self.table.value; columns = columns_of(table); self.column.options = columns
-        if "Avg" in columns: self.column.value = "Avg"
-        known = table in FIELDS; self.row.options = [(_label(k), k) for k in settings_of(table)] if known else []
+        table = self.table.value; columns = columns_of(table)
+        self.column.options = columns; self.column.index = columns.index("Avg") if "Avg" in columns else 0 if columns else None
+        known = table in FIELDS; self.row.options = [(_label(k), k) for k in settings_of(table)] if known else []; self.row.index = 0 if known else None
         self.metric.layout.display = None if known else "none"
         self.short.layout.display = None if table in ("table3", "table6") else "none"
         for box in (self.row, self.runs): box.layout.display = None if known else "none"
@@ -198,7 +200,7 @@ class ResultsExplorer(widgets.VBox):
     def _draw(self):
         if self.column.value is None and self.table.value != "figure3": return                       # between two tables
         figure = draw_results(self.table.value, self.column.value or "", self.records, self.metric.value)
-        self.picture.png = figure_png(figure)
+        self.picture.data = figure_png(figure, 110)
         told = our_side(self.table.value, self.column.value, self.records, self.metric.value)["mean"].round(1).to_dict() if self.column.value else {}
         self.picture.alt = f"{self.table.label}, {self.column.value}: paper {paper_side(self.table.value, self.column.value).to_dict() if self.column.value else {}}; ours {told}"
 
@@ -206,12 +208,12 @@ class ResultsExplorer(widgets.VBox):
         "The runs of the row, whatever their number of steps."
         setting = settings_of(self.table.value).get(self.row.value) if self.table.value in FIELDS else None
         same = lambda r: setting and all(r["setting"][k] == getattr(setting, k) for k in ("clip", "rsi", "lam", "mscam", "carh", "similarity"))
-        self.runs.options = [("choose a run to open it", None), *((f"{i}: {tell_run(r)}", i) for i, r in enumerate(self.records) if same(r))]
+        self.runs.options = [("choose a run to open it", None), *((f"{i}: {tell_run(r)}", i) for i, r in enumerate(self.records) if same(r))]; self.runs.index = 0
 
     def _open(self):
-        if self.runs.value is None: self.opened.png, self.opened.caption = b"", ""; return
+        if self.runs.value is None: self.opened.data, self.opened.caption = b"", ""; return
         record = self.records[self.runs.value]
-        self.opened.png = figure_png(draw_run(record)); self.opened.caption = self.opened.alt = f"commit {record['commit']}: " + str(record["setting"])
+        self.opened.data = figure_png(draw_run(record), 110); self.opened.caption = self.opened.alt = f"commit {record['commit']}: " + str(record["setting"])
 
     def _made(self, record):
         "A small run is kept in the reader's own ledger, and opened."

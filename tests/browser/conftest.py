@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "out" / "browser"                       # screenshots, ignored by git
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SETTINGS = {"notebook-extension/tracker": {"windowingMode": "none"}, "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}
-LOCAL = ("http://127.0.0.1", "ws://127.0.0.1", "blob:", "data:")
+LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "blob:", "data:")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def browser():
     if CHROMIUM is None: pytest.fail("no Chromium: install it (Debian: apt-get install chromium)")
     SHOTS.mkdir(parents=True, exist_ok=True)
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 

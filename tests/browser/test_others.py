@@ -1,7 +1,7 @@
 """The other explorers, driven in JupyterLab: results, loss playground, rating."""
 import time
 
-from conftest import shoot, shown
+from conftest import SHOTS, shoot, shown
 
 
 def src(page, part, nth=0): return page.evaluate("([part, nth]) => document.querySelectorAll(part + ' .rs-picture img')[nth].src", [part, nth])
@@ -23,7 +23,8 @@ def test_results(lab, browser):
     with shown(lab, browser, "results", "from rs_zeroseg.results import ResultsExplorer\nResultsExplorer()", ".rs-results .rs-picture img") as page:
         for table in ("Lambda (Table 6)", "Ablations (Table 2)", "Backbones (Table 5)", "Base and novel (Table 4)", "Efficiency (Figure 4)", "Training sources (Figure 3)", "Freezing (Table 3)"):
             changes(page, ".rs-results", lambda: pick(page, ".rs-results", "table", table)); page.wait_for_timeout(300)
-            page.screenshot(path=f"{__import__('conftest').SHOTS}/results-{table.split()[0].lower()}.png")
+            page.screenshot(path=SHOTS / f"results-{table.split()[0].lower()}.png")
+            if "(Table 6)" in table: assert page.locator('.rs-results .widget-dropdown:has(label:text-is("row")) select').evaluate("s => s.value")
         changes(page, ".rs-results", lambda: pick(page, ".rs-results", "data set", "Potsdam")); changes(page, ".rs-results", lambda: pick(page, ".rs-results", "words", "novel words"))
         pick(page, ".rs-results", "row", "Attention / Freeze"); page.wait_for_timeout(500)
         changes(page, ".rs-results", lambda: page.locator('.rs-results .widget-dropdown:has(label:text-is("run")) select').select_option(index=1), 1); shoot(page, "results")
