@@ -203,7 +203,7 @@ class SEDConfig(StreamConfig):
     rsi:str|None = None                          # SED has one backbone
     dims:tuple[int, ...] = (128, 64, 32, 16)     # channels per word on each grid, coarse to fine; one stage between two
     guides:tuple[int, ...] = (32, 16, 8)         # channels of the guidance, and of the cost, that join in each stage
-    pools:tuple[int, ...] = (1, 1, 1)            # side of a place of the attention over words, in cells, per stage
+    pools:tuple[int, ...] = (1, 1, 1)            # side of a place of the attention over words, in cells, per stage; divides the grid
     kernel:int = 9                               # side of the convolution over space
     heads:int = 4                                # of the attention over words
     reject:int|None = 1                          # in use, drop words that are among no cell's k best; None: drop nothing
