@@ -73,6 +73,11 @@ def image_streams(
     if config.vlm == "pocket":
         vlm, rsi = pocket_streams()
         return vlm, rsi if config.rsi else None, None
+    if config.vlm == "pocket-conv" or config.vlm.startswith("convnext"):
+        from rs_zeroseg.baselines.sed import conv_stream                 # a hierarchy, which SED alone needs
+        vlm, clip = conv_stream(config.vlm, weights, config.vlm_px)
+        rsi = None if not config.rsi else PocketViT() if config.rsi == "pocket" else TimmDense(config.rsi, weights, config.rsi_px)
+        return vlm, rsi, clip
     clip = make_clip(config.vlm, "openai" if weights == "hub" else weights)
     return CLIPDense(clip, config.vlm_px), TimmDense(config.rsi, weights, config.rsi_px) if config.rsi else None, clip
 
