@@ -50,7 +50,7 @@ class EBSeg(Segmenter):
     "EBSeg: masks from queries, three embeddings of each, balanced by whether a word was trained."
     config_type, policy = EBSegConfig, ("freeze", "freeze")
     presets = {
-        "pocket": EBSegConfig(),
+        "pocket": EBSegConfig(alpha=.1, alpha_unseen=.6, gamma=.4),
         "base": EBSegConfig(vlm="ViT-B-16", rsi="dino_vitb16", vlm_px=384, dim=256, queries=100, layers=9, heads=8, patch_px=16, steered=3),
         "paper": EBSegConfig(vlm="ViT-L-14-336", rsi="dino_vitb16", vlm_px=336, dim=256, queries=100, layers=9, heads=8, patch_px=16, steered=3)}
 
