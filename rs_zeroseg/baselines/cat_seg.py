@@ -92,7 +92,7 @@ class ClassAttention(Attention):
     def attend(self, qk:Tensor, v:Tensor) -> Tensor:
         "(B,K,h,w,2C), (B,K,h,w,C) -> (B,K,h,w,C)."
         to_places = lambda t: t.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 4, 1, 5)          # (B,h,w,heads,K,d)
-        q, k = map(to_places, (F.elu(qk) + 1).chunk(2, -1))
+        q, k = map(to_places, (F.relu(qk) + qk.clamp(max=0).exp()).chunk(2, -1))                   # elu + 1, and several times as fast
         read = q @ (k.transpose(-1, -2) @ to_places(v))/(q @ k.sum(-2, keepdim=True).transpose(-1, -2))
         return read.permute(0, 4, 1, 2, 3, 5).flatten(-2)
 
