@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rs_zeroseg.budget import skeleton
-from rs_zeroseg.checkpoint import MODELS, build, load, model_class, presets, save
+from rs_zeroseg.checkpoint import MODELS, build, image_streams, load, model_class, presets, save
 from rs_zeroseg.pretrain import SEGMENTATION_PLAN, load_encoders, pocket_crops, train_masks
 
 WORDS = ["road", "water", "tennis court", "building", "tree"]
@@ -57,18 +57,71 @@ def test_a_checkpoint_gives_the_same_answer(models, kind, tmp_path):
     with torch.no_grad(): assert torch.equal(*(m.query(m.encode_image(image), WORDS).logits for m in (model, again)))
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "training-free"])
-def test_training_moves_the_head_and_what_the_method_lets_learn(kind, crops):
-    before = load_encoders(None, build(presets(kind)["pocket"])); clip, rsi = model_class(kind).policy
-    model, rows = train_masks(crops, None, None, 0, presets(kind)["pocket"], replace(SEGMENTATION_PLAN, steps=2, batch_size=2), clip=clip, rsi=rsi or "freeze", progress=False)
-    state = before.state_dict(); assert set(state) == set(model.state_dict()) and len(rows) == 1
-    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, state[name])}
-    assert any(not n.startswith(("vlm.", "rsi.")) for n in moved), "the head did not learn"
+@by_kind
+def test_each_image_of_a_batch_is_read_alone(models, kind):
+    model, image, E = models[kind], torch.rand(3, 3, 64, 96), models[kind].encode_words(WORDS)
+    if kind == "sed": E = E[:1]                                              # a word stays if any image of the batch wants it
+    with torch.no_grad(): together, alone = (model.score(model.encode_image(x), E)[0] for x in (image, image[1:2]))
+    assert torch.allclose(together[1:2], alone, atol=1e-3, rtol=1e-3)
+
+
+def settings():
+    "Each kind that learns, whole and, where it is a baseline, without its idea."
+    for kind in MODELS:
+        if kind in ("zero-shot", "training-free"): continue
+        yield pytest.param(kind, {}, id=kind)
+        if kind != "rs-zeroseg": yield pytest.param(kind, {"without": True}, id=f"{kind}, without")
+
+
+@pytest.mark.parametrize("kind, how", list(settings()))
+def test_training_moves_the_whole_head_and_what_the_method_lets_learn(kind, how, crops):
+    config, (clip, rsi) = presets(kind)["pocket"], model_class(kind).policy
+    if how: config = replace(config, **model_class(kind).without)
+    torch.manual_seed(0); before = load_encoders(None, build(config)).state_dict()
+    model, rows = train_masks(crops, None, None, 0, config, replace(SEGMENTATION_PLAN, steps=2, batch_size=2), clip=clip, rsi=rsi, progress=False)
+    after = model.state_dict(); moved = {name for name in after if not torch.equal(after[name], before[name])}
+    learns = {n for n, p in model.named_parameters() if p.requires_grad and not n.startswith(("vlm.", "rsi."))}
+    assert set(before) == set(after) and len(rows) == 1 and not learns - moved, f"not reached by the loss: {sorted(learns - moved)}"
     assert any(n.startswith("vlm.") for n in moved) == (clip != "freeze") and not any(n.startswith("rsi.") for n in moved)
+
+
+@by_kind
+def test_ignored_pixels_add_nothing(models, kind):
+    "A method's own loss sees no pixel whose weight is 0: novel labels cannot leak."
+    model, E = models[kind], torch.randn(4, 256); weight = torch.rand(2, 4, 64, 64).gt(.5)*1.
+    torch.manual_seed(0); features = model(torch.rand(2, 3, 64, 64), E)[2]
+    one, two = (model.extra_loss(features, E, torch.where(weight > 0, 1., fill), weight) for fill in (0., 1.))
+    assert one == two and model.extra_loss(features, E, torch.ones(2, 4, 64, 64), weight*0) == 0
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "rs-zeroseg"])
 def test_a_baseline_says_what_takes_its_idea_away(kind):
-    config = presets(kind)["pocket"]; without = build(replace(config, **model_class(kind).without))
-    with torch.no_grad(): assert without(torch.rand(1, 3, 64, 64), torch.randn(3, 256))[0].isfinite().all()
-    assert replace(config, **model_class(kind).without) != config
+    config = presets(kind)["pocket"]; plain = replace(config, **model_class(kind).without); assert plain != config
+    with torch.no_grad(): assert build(plain)(torch.rand(1, 3, 64, 64), torch.randn(3, 256))[0].isfinite().all()
+
+
+def test_sed_gives_up_words_only_in_use(models):
+    model, image = models["sed"], torch.rand(2, 3, 64, 64); E = model.encode_words(WORDS)
+    with torch.no_grad():
+        features = model.encode_image(image); full, _, kept = model.decode(features, E)
+        assert len(kept) == len(WORDS) and torch.equal(model.train().score(features, E)[0], full)
+        short, _, kept = model.eval().decode(features, E, reject=1)
+        assert torch.equal(model.score(features, E)[0], short) and 1 <= len(kept) <= len(WORDS)
+    gone = [k for k in range(len(WORDS)) if k not in kept]
+    assert (short[:, gone] == model.low).all() and (short[:, kept] > model.low).all()
+
+
+def test_sed_refuses_widths_that_do_not_fit():
+    with pytest.raises(ValueError, match="2 stages need 2 guides"): build(replace(presets("sed")["pocket"], dims=(8, 8, 8), guides=(8,)))
+
+
+def test_the_convolutional_encoder_reads_alone():
+    model = load("pocket-conv-zero-shot"); vlm, rsi, clip = image_streams(model.config)
+    assert model.config.vlm == "pocket-conv" and rsi is None and clip is None and sorted(vlm.state_dict()) == sorted(model.vlm.state_dict())
+
+
+def test_ebseg_tells_trained_words_from_new_ones(models):
+    model = models["ebseg"]; words = model.encode_words(["water", "road", "volcano"])
+    assert not model.seen(words).any()
+    model.remember(words[:2]); told = model.seen(words).tolist(); model.seen_emb.zero_()
+    assert told == [True, True, False]

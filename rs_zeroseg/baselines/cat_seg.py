@@ -162,7 +162,7 @@ class CATSeg(Segmenter):
         c = self.config = config
         self.vlm, self.step = vlm, vlm.patch_px
         self.embed = nn.Conv2d(1, c.dim, 7, padding=3)
-        self.image_guide, self.text_guide = nn.Conv2d(vlm.dim, c.dim, 3, padding=1), nn.Linear(vlm.dim, c.dim)
+        self.image_guide, self.text_guide = (nn.Conv2d(vlm.dim, c.dim, 3, padding=1), nn.Linear(vlm.dim, c.dim)) if c.layers else (None, None)
         self.guides = nn.ModuleList(Guide(vlm.width, *dims, 2**(i + 1)) for i, dims in enumerate(zip(c.tap_dims, c.guide_dims)))
         self.blocks = nn.ModuleList()
         for _ in range(c.layers):
@@ -193,8 +193,9 @@ def streams(self:CATSeg,
 
 @patch
 def fuse(self:CATSeg, image:Tensor, f_vlm:Tensor, taps:list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    "Guidance of the spatial blocks (B,1,h,w,C), and of the upsampling (B,G,2h,2w), (B,G,4h,4w)."
-    return self.image_guide(F.normalize(f_vlm, dim=1)).movedim(1, -1).unsqueeze(1), [guide(tap) for guide, tap in zip(self.guides, taps)]
+    "Guidance of the spatial blocks (B,1,h,w,C) or None, and of the upsampling (B,G,2h,2w), (B,G,4h,4w)."
+    image_guide = self.image_guide(F.normalize(f_vlm, dim=1)).movedim(1, -1).unsqueeze(1) if self.blocks else None
+    return image_guide, [guide(tap) for guide, tap in zip(self.guides, taps)]
 
 
 @patch
@@ -211,7 +212,8 @@ def costs(self:CATSeg,
 def score(self:CATSeg, features:Features, text_emb:Tensor) -> tuple[Tensor, None]:
     "`Features` and (K,D_E) -> logits (B,K,4h,4w); None, for CAT-Seg has no A_k."
     text_emb = F.normalize(text_emb, dim=-1); image_guide, guides, *_ = features.dense
-    x, text_guide = self.costs(features, text_emb), self.text_guide(text_emb)[:, None, None]
+    x = self.costs(features, text_emb)
+    if self.blocks: text_guide = self.text_guide(text_emb)[:, None, None]
     for block in self.blocks: x = block(x, text_guide if isinstance(block, ClassAttention) else image_guide)
     x = x.movedim(-1, 2)                                                          # (B,K,C,h,w)
     for step, guide in zip(self.up, guides): x = step(x, guide)
