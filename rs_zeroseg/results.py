@@ -207,7 +207,7 @@ class ResultsExplorer(widgets.VBox):
     def _list_runs(self):
         "The runs of the row, whatever their number of steps."
         setting = settings_of(self.table.value).get(self.row.value) if self.table.value in FIELDS else None
-        same = lambda r: setting and all(r["setting"][k] == getattr(setting, k) for k in ("model", "whole", "clip", "rsi", "lam", "mscam", "carh", "similarity"))
+        same = lambda r: setting and all(r["setting"][k] == getattr(setting, k) for k in ("model", "whole", "vlm", "clip", "rsi", "lam", "mscam", "carh", "similarity"))
         self.runs.options = [("choose a run to open it", None), *((f"{i}: {tell_run(r)}", i) for i, r in enumerate(self.records) if same(r))]; self.runs.index = 0
 
     def _open(self):
