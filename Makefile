@@ -64,7 +64,9 @@ workshop: $(STAMP)    ## the lessons with solutions -> the participants' noteboo
 figures: $(STAMP) ## the notebooks' figures -> figures/
 	python tools/figures.py
 
-bench: $(STAMP)   ## parameters and multiply-adds of the presets, speed and memory on a large raster
+bench: $(STAMP)   ## parameters and multiply-adds of the presets; speed and memory on a large raster, of a query, of all methods (15 min)
 	rs_zeroseg budget --preset pocket
 	rs_zeroseg budget --preset paper
 	rs_zeroseg bench raster
+	rs_zeroseg bench query
+	rs_zeroseg bench models

@@ -18,7 +18,7 @@ def readme() -> tuple[str, dict[str, bytes]]:
         path = f"figures/index_{name.removeprefix('output_')}"
         text, pictures[path] = text.replace(name, path), data
     note = "<!-- Made from nbs/index.ipynb by `make readme`: edit that. -->\n\n"
-    text = re.sub(r"\]\(((?:workshop/(?:_participant/)?)?\d\d_\w+\.ipynb)\)", r"](nbs/\1)", text)      # links are relative to nbs/, the README stands one above
+    text = re.sub(r"\]\(((?:\w+/)*\w+\.ipynb)\)", r"](nbs/\1)", text)      # links are relative to nbs/, the README stands one above
     return note + text.strip() + "\n", pictures
 
 
