@@ -123,7 +123,7 @@ def read_ledger(*paths:Path) -> list[dict]:
     records = []
     for path in paths or (LEDGER, OWN_LEDGER):
         for i, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), 1):
-            try: record = json.loads(line); Setting(**record["setting"]), record["metrics"]
+            try: record = json.loads(line); record["setting"] = asdict(Setting(**record["setting"])); record["metrics"]        # older runs knew fewer fields
             except (ValueError, TypeError, KeyError) as error: raise ValueError(f"{path}, line {i}: not a run ({error}); remove that line") from None
             records.append(record)
     return records
