@@ -39,7 +39,7 @@ if __name__ == "__main__":
     else:
         def coverage(*args): return subprocess.run([sys.executable, "-m", "coverage", *args], cwd=ROOT).returncode
         coverage("erase")
-        notebooks = sorted((ROOT / "nbs").glob("[0-9][0-9]_*.ipynb"))
+        notebooks = [p for folder in ("", "baselines") for p in sorted((ROOT / "nbs" / folder).glob("[0-9][0-9]_*.ipynb"))]
         failed = [p.name for p in notebooks if coverage("run", "--parallel-mode", __file__, str(p))]
         coverage("combine", "--quiet")
         if failed: sys.exit(f"failed: {', '.join(failed)}")
