@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .encoders import CLIPDense, PocketViT, TimmDense
-from .model import ModelConfig, Segmenter, StreamConfig, ZeroShot, ZeroShotConfig
+from .model import ModelConfig, RSZeroSeg, Segmenter, StreamConfig, ZeroShot, ZeroShotConfig
 from .text import CachedText, CLIPText, WordLlamaText, make_clip
 
 # %% ../nbs/12_checkpoint.ipynb #12000004
@@ -29,6 +29,8 @@ PRESETS = {
     "base": ModelConfig(vlm="ViT-B-16", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=384, patch_px=16),
     "paper": ModelConfig(vlm="ViT-L-14-336", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=336, patch_px=16),
 }
+RSZeroSeg.presets = PRESETS                            # as every segmenter has its own
+ZeroShot.presets = {name: ZeroShotConfig(vlm=c.vlm, vlm_px=c.vlm_px) for name, c in PRESETS.items()}
 WEIGHTS = Path(__file__).parent/"weights" if "__file__" in globals() else Path("../rs_zeroseg/weights")   # what ships with the package
 
 # %% ../nbs/12_checkpoint.ipynb #12000006
@@ -51,8 +53,7 @@ def model_class(kind:str) -> type[Segmenter]:
 
 def presets(kind:str="rs-zeroseg") -> dict[str, StreamConfig]:
     "The configurations 'pocket', 'base' and 'paper' of a model."
-    if kind == "zero-shot": return {name: ZeroShotConfig(vlm=c.vlm, vlm_px=c.vlm_px) for name, c in PRESETS.items()}
-    return PRESETS if kind == "rs-zeroseg" else model_class(kind).presets
+    return model_class(kind).presets
 
 
 def pocket_streams(text_dim:int=256) -> tuple[PocketViT, PocketViT]:

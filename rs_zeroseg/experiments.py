@@ -146,7 +146,7 @@ def method_fields(label:str) -> dict:   # row of Table 1 or of `BESIDE` -> field
     "The fields of a setting that make a method: which it is, on which encoder, and what of its backbones it lets learn."
     if label in BESIDE: return BESIDE[label]
     clip, rsi = model_class(METHODS[label]).policy
-    return dict(model=METHODS[label], clip=clip, rsi=rsi or "freeze", vlm=presets(METHODS[label])["pocket"].vlm)
+    return dict(model=METHODS[label], clip=clip, rsi=rsi, vlm=presets(METHODS[label])["pocket"].vlm)
 
 
 FIELDS = {"table1": method_fields, "table2": lambda label: {k: v for k, v in ABLATIONS[label].items()},

@@ -394,16 +394,16 @@ def train_masks(
     torch.manual_seed(seed); model = load_encoders(encoders, build(config)); text = model.text
     apply_freeze(model.vlm, clip)
     if config.rsi: apply_freeze(model.rsi, rsi)
-    if isinstance(config, ModelConfig): model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim)
+    model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim) if isinstance(config, ModelConfig) else None
     batches = batches_of(data, plan.batch_size, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
     def after(step):
         if snapshots and (step % snapshots == 0 or step == plan.steps): _snapshot(model, Path(out)/"snapshots"/f"step-{step:06d}")
         if after_step: after_step(step)
 
     if snapshots and not list(Path(out).glob("step-*")): after(0)
-    rows = fit(model, segmentation_loss(text.encode(list(WORDS)), getattr(model, "align", None), lam), batches, plan, out, name="masks of base categories", progress=progress,
+    rows = fit(model, segmentation_loss(text.encode(list(WORDS)), model.align, lam), batches, plan, out, name="masks of base categories", progress=progress,
                about=dict(run_seed=seed, encoders=str(encoders), lam=lam, clip=clip, rsi=rsi, model=config.kind) | asdict(config) | (about or {}), after_step=after)
-    if hasattr(model, "align"): del model.align
+    del model.align
     if clip == "qv": apply_freeze(model.vlm, "freeze")                     # the split tensors are joined again
     if out is not None: save(model.eval(), Path(out)/"model")
     return model, rows
@@ -411,9 +411,8 @@ def train_masks(
 
 def _snapshot(model, folder):
     "Save a model in training without the projection of its alignment loss."
-    align = model._modules.pop("align", None)
-    save(model, folder, half=True)
-    if align is not None: model.align = align
+    align, model.align = model.align, None
+    save(model, folder, half=True); model.align = align
 
 
 def train_pocket(

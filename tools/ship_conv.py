@@ -6,12 +6,10 @@ import argparse
 from pathlib import Path
 
 import torch
-from ship_weights import REAL
+from ship_weights import REAL, measure
 
 from rs_zeroseg.checkpoint import WEIGHTS, build, save
-from rs_zeroseg.evaluate import calibrate_threshold, evaluate_pocket
 from rs_zeroseg.model import ZeroShotConfig
-from rs_zeroseg.pocket import DOMAINS, make_scene
 from rs_zeroseg.pretrain import VLM_PLAN, WORDS, CaptionedVLM, batches_of, caption_loss, sources
 from rs_zeroseg.train import fit
 
@@ -48,10 +46,7 @@ def main():
     parser.add_argument("out", type=Path); parser.add_argument("--real", type=Path, help="folder of a real data set whose words join the captions")
     parser.add_argument("--name", default="real imagery", help="what that data set is"); parser.add_argument("-n", type=int, default=40)
     a = parser.parse_args()
-    model = pretrain(a.out, a.real)
-    model.threshold = calibrate_threshold(model, [make_scene(900_000 + i) for i in range(20)])
-    results = [evaluate_pocket(model, d, a.n) for d in DOMAINS]
-    rows = "\n".join("| " + " | ".join([r["domain"], *(f"{r[k]:.1f}" for k in ("base", "novel", "unseen", "absent", "absent_at_threshold"))]) + " |" for r in results)
+    model = pretrain(a.out, a.real); rows = measure(model, a.n)
     real = REAL.format(name=a.name) if a.real else "no real imagery"
     save(model, WEIGHTS/"pocket-conv-zero-shot", half=True, card=CARD.format(steps=VLM_PLAN.steps, real=real, threshold=model.threshold, n=a.n, rows=rows))
     print(rows)

@@ -31,6 +31,13 @@ REAL = ("crops of the {name} of \"Semantic segmentation of aerial imagery\", Hum
         "humansintheloop.org (three tenths of each batch)")
 
 
+def measure(model, n: int) -> str:
+    "Calibrate a model's threshold, and evaluate it on n scenes of each domain: the rows of the card's table."
+    model.threshold = calibrate_threshold(model, [make_scene(900_000 + i) for i in range(20)])
+    results = [evaluate_pocket(model, d, n) for d in DOMAINS]
+    return "\n".join("| " + " | ".join([r["domain"], *(f"{r[k]:.1f}" for k in ("base", "novel", "unseen", "absent", "absent_at_threshold"))]) + " |" for r in results)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pretrain", type=Path); parser.add_argument("train", type=Path)
@@ -41,10 +48,7 @@ def main():
     real = REAL.format(name=a.real) if a.real else "no real imagery"
     for name, folder, what in (("pocket-zero-shot", a.pretrain/"zero-shot", "the VLM stream read alone, before any head was trained"),
                                ("pocket", a.train/"model", "two small encoders, DSFE, MS-CAM and CARH")):
-        model = load(folder)
-        model.threshold = calibrate_threshold(model, [make_scene(900_000 + i) for i in range(20)])
-        results = [evaluate_pocket(model, d, a.n) for d in DOMAINS]
-        rows = "\n".join("| " + " | ".join([r["domain"], *(f"{r[k]:.1f}" for k in ("base", "novel", "unseen", "absent", "absent_at_threshold"))]) + " |" for r in results)
+        model = load(folder); rows = measure(model, a.n)
         save(model, WEIGHTS/name, half=True, card=CARD.format(title=name, what=what, real=real, threshold=model.threshold, n=a.n, rows=rows, **steps))
         print(f"{WEIGHTS/name}\n{rows}")
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from .cat_seg import word_attention
 from ..encoders import CLIP_MEAN, CLIP_STD, ChannelNorm, DenseStream
 from ..losses import bce_loss
 from ..model import Features, Segmenter, StreamConfig
@@ -128,11 +129,7 @@ class WordAttention(nn.Module):
     def attend(self, x:Tensor) -> Tensor:
         "The read of every word at every place, (B,K,h,w,C) -> same."
         qk, v = self.qkv(x).split([2*x.shape[-1], x.shape[-1]], -1)
-        qk = F.relu(qk) + qk.clamp(max=0).exp()                                                    # elu + 1, but several times as fast
-        to_places = lambda t: t.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 4, 1, 5)          # (B,h,w,heads,K,d)
-        q, k, v = map(to_places, (*qk.chunk(2, -1), v))
-        read = q @ (k.transpose(-1, -2) @ v)/(q*k.sum(-2, keepdim=True)).sum(-1, keepdim=True)
-        return read.permute(0, 4, 1, 2, 3, 5).flatten(-2)
+        return word_attention(qk, v, self.heads)
 
     def forward(self, x:Tensor) -> Tensor:
         "(B,K,h,w,C) -> (B,K,h,w,C)."
@@ -218,7 +215,7 @@ class SEDFeatures(Features):
 # %% ../../nbs/baselines/04_sed.ipynb #b4000037
 class SED(Segmenter):
     "A convolutional hierarchy, a decoder that climbs it per word, and early rejection of words."
-    config_type, policy, chunk, without = SEDConfig, ("full", None), None, dict(whole=False)
+    config_type, policy, chunk, without = SEDConfig, ("full", "freeze"), None, dict(whole=False)
     low = -50.                    # logit of a rejected word
     presets = {"pocket": SEDConfig(dims=(48, 24, 16), guides=(16, 8), pools=(1, 2)),
                "base": SEDConfig(vlm="convnext_base_w", vlm_px=768), "paper": SEDConfig(vlm="convnext_large_d_320", vlm_px=768)}
