@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .encoders import CLIPDense, PocketViT, TimmDense
+from .encoders import CLIPDense, PocketViT, TimmDense, joined
 from .model import ModelConfig, RSZeroSeg, Segmenter, StreamConfig, ZeroShot, ZeroShotConfig
 from .text import CachedText, CLIPText, WordLlamaText, make_clip
 
@@ -117,7 +117,7 @@ def save(
     OSError
         If it cannot be written; the message names the folder."""
     folder = Path(folder); temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    tensors = {k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    tensors = {k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous() for k, v in joined(model.state_dict()).items()}
     try:
         shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
         save_file(tensors, temporary/"model.safetensors")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLIP_MEAN', 'CLIP_STD', 'ALIASES', 'POLICIES', 'DenseStream', 'self_attention', 'ValueAttention', 'CLIPDense',
-           'backbone_state', 'TimmDense', 'LocalBlock', 'ChannelNorm', 'PocketViT', 'attention_parameters',
+           'backbone_state', 'TimmDense', 'LocalBlock', 'ChannelNorm', 'PocketViT', 'attention_parameters', 'joined',
            'apply_freeze']
 
 # %% ../nbs/06_encoders.ipynb #06000002
@@ -249,6 +249,14 @@ def _split_qkv(stream, split):
             if parametrize.is_parametrized(module, tensor) and not split: parametrize.remove_parametrizations(module, tensor)
             elif split and not parametrize.is_parametrized(module, tensor) and getattr(module, tensor) is not None:
                 parametrize.register_parametrization(module, tensor, _SplitQKV())
+
+
+def joined(state:dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    "A state dict in which the tensors that `qv` has split are one again."
+    whole = {}
+    for name, tensor in state.items():                                               # queries, keys, values follow each other
+        whole.setdefault(name.replace("parametrizations.", "").partition(".original")[0], []).append(tensor)
+    return {name: torch.cat(parts) if len(parts) > 1 else parts[0] for name, parts in whole.items()}
 
 # %% ../nbs/06_encoders.ipynb #06000049
 POLICIES = ("freeze", "attention", "full", "qv")

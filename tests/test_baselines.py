@@ -85,6 +85,14 @@ def test_training_moves_the_whole_head_and_what_the_method_lets_learn(kind, how,
     assert any(n.startswith("vlm.") for n in moved) == (clip != "freeze") and not any(n.startswith("rsi.") for n in moved)
 
 
+@pytest.mark.parametrize("kind", ["rs-zeroseg", "cat-seg"])
+def test_a_snapshot_of_a_run_is_a_checkpoint(kind, crops, tmp_path):
+    config, (clip, rsi) = presets(kind)["pocket"], model_class(kind).policy
+    model, _ = train_masks(crops, tmp_path, None, 0, config, replace(SEGMENTATION_PLAN, steps=2, batch_size=2), clip=clip, rsi=rsi, snapshots=1, progress=False)
+    first, _, last = (load(p).state_dict() for p in sorted((tmp_path/"snapshots").iterdir()))
+    assert all(torch.equal(v.half().float(), last[k]) for k, v in model.state_dict().items()) and not torch.equal(*(s["vlm.blocks.0.qkv.weight"] for s in (first, last)))
+
+
 @by_kind
 def test_ignored_pixels_add_nothing(models, kind):
     "A method's own loss sees no pixel whose weight is 0: novel labels cannot leak."
