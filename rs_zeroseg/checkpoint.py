@@ -27,6 +27,7 @@ from .text import CachedText, CLIPText, WordLlamaText, make_clip
 PRESETS = {
     "pocket": ModelConfig(dim=96, out_dim=48, window=4, refine=False, vlm_px=None, rsi_px=None, patch_px=8),
     "base": ModelConfig(vlm="ViT-B-16", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=384, patch_px=16),
+    "base-b32": ModelConfig(vlm="ViT-B-32", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=512, patch_px=16),   # Table 5's first row; base is the second
     "paper": ModelConfig(vlm="ViT-L-14-336", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=336, patch_px=16),
 }
 RSZeroSeg.presets = PRESETS                            # as every segmenter has its own
@@ -62,25 +63,28 @@ def pocket_streams(text_dim:int=256) -> tuple[PocketViT, PocketViT]:
 
 
 def image_streams(
-    config:StreamConfig,     # of any model
-    weights:str|None=None,   # 'hub' or None for random; the pocket streams are always random here
-):                           # -> VLM stream, RSI stream or None, the CLIP network behind the first (None: pocket)
+    config:StreamConfig,               # of any model
+    clip_weights:str|Path|None=None,   # 'hub', a local file, or None for random; the pocket streams are always random here
+    rsi_weights:str|Path|None=None,    # the same for the RSI stream; also DINO's training checkpoints, as GSNet's RSIB
+):                                     # -> VLM stream, RSI stream or None, the CLIP network behind the first (None: pocket)
     """What stands under any model.
 
     Raises
     ------
+    ValueError
+        If a file is not of this network.
     RuntimeError
         If weights were asked from the hub and it cannot be reached; says what to do."""
+    rsi_stream = lambda: TimmDense(config.rsi, rsi_weights, config.rsi_px) if config.rsi else None
     if config.vlm == "pocket":
         vlm, rsi = pocket_streams()
         return vlm, rsi if config.rsi else None, None
     if config.vlm == "pocket-conv" or config.vlm.startswith("convnext"):
         from rs_zeroseg.baselines.sed import conv_stream                 # a hierarchy, which SED alone needs
-        vlm, clip = conv_stream(config.vlm, weights, config.vlm_px)
-        rsi = None if not config.rsi else PocketViT() if config.rsi == "pocket" else TimmDense(config.rsi, weights, config.rsi_px)
-        return vlm, rsi, clip
-    clip = make_clip(config.vlm, "openai" if weights == "hub" else weights)
-    return CLIPDense(clip, config.vlm_px), TimmDense(config.rsi, weights, config.rsi_px) if config.rsi else None, clip
+        vlm, clip = conv_stream(config.vlm, clip_weights, config.vlm_px)
+        return vlm, PocketViT() if config.rsi == "pocket" else rsi_stream(), clip
+    clip = make_clip(config.vlm, "openai" if clip_weights == "hub" else clip_weights)
+    return CLIPDense(clip, config.vlm_px), rsi_stream(), clip
 
 
 def assemble(config:StreamConfig, vlm:nn.Module, rsi:nn.Module|None, text) -> Segmenter:
@@ -90,16 +94,17 @@ def assemble(config:StreamConfig, vlm:nn.Module, rsi:nn.Module|None, text) -> Se
 
 
 def build(
-    config:StreamConfig,     # of any model
-    weights:str|None=None,   # backbones, as for `image_streams`
-)->Segmenter:                # of the class that the configuration belongs to, in evaluation mode, with new modules untrained
+    config:StreamConfig,               # of any model
+    clip_weights:str|Path|None=None,   # of the VLM stream and the text encoder, as for `image_streams`
+    rsi_weights:str|Path|None=None,    # of the RSI stream
+)->Segmenter:                          # of the class that the configuration belongs to, in evaluation mode, with new modules untrained
     "A model of this configuration; raises what `image_streams` does."
-    vlm, rsi, clip = image_streams(config, weights)
+    vlm, rsi, clip = image_streams(config, clip_weights, rsi_weights)
     if clip is None: text = WordLlamaText()
     else:
         import open_clip                                                 # slow to import, and the pocket world needs none of it
-        text = CLIPText(clip, open_clip.get_tokenizer(config.vlm), f"{config.vlm}-{weights}")
-        if weights: text = CachedText(text)
+        text = CLIPText(clip, open_clip.get_tokenizer(config.vlm), config.vlm)
+        if clip_weights: text = CachedText(text)
     return assemble(config, vlm, rsi, text)
 
 
@@ -144,7 +149,7 @@ def load(
     RuntimeError
         If the hub is needed and cannot be reached."""
     name = str(name)
-    if name in ("base", "paper"): return build(PRESETS[name], "hub")
+    if name in ("base", "paper"): return build(PRESETS[name], "hub", "hub")
     folder = WEIGHTS/name if name and (WEIGHTS/name).is_dir() else Path(name)
     if folder.is_file():
         _refuse_pickle(folder)
