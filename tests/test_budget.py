@@ -57,7 +57,7 @@ def test_ablations_cost_less():
 
 
 def test_unknown_preset():
-    with pytest.raises(ValueError, match="pocket, base, paper"): budget("huge")
+    with pytest.raises(ValueError, match="pocket, base, base-b32, paper"): budget("huge")
 
 
 def test_benchmark_measures_without_touching_the_model():
