@@ -152,13 +152,12 @@ def batches_of(
     n:int,                    # crops per batch
     px:int,                   # side of a crop in pixels
     seed:int=0,
-    rank:int=0,               # this process; each draws its own crops
     **kwargs,                 # for `Crops.batch`
 ):
-    "A function start -> iterator of batches; batch number n depends on (seed, n, rank) only, so training resumes exactly."
+    "A function start -> iterator of batches; batch number n depends on (seed, n) only, so training resumes exactly."
     def stream(start:int) -> Iterator[list]:
         for step in range(start, 10**9):
-            generator = torch.Generator().manual_seed((seed*1_000_003 + step)*64 + rank)
+            generator = torch.Generator().manual_seed((seed*1_000_003 + step)*64)
             yield [(s, *s.batch(max(1, round(n*s.share)), px, generator, **kwargs)) for s in sources], generator
     return stream
 
@@ -210,13 +209,13 @@ def caption_loss(text_emb:torch.Tensor, noise:float=.3):
     def loss_fn(model, batch):
         crops, generator = batch; loss = 0.
         jitter = noise*torch.randn(text_emb.shape, generator=generator)/text_emb.shape[1]**.5
-        words = F.normalize(text_emb + jitter, dim=-1)
+        device = crops[0][1].device; words = F.normalize(text_emb + jitter, dim=-1).to(device)
         owner = getattr(model, "module", model)
         for source, image, mask in crops:
-            holds, counts = caption_targets(mask, source.table)
+            holds, counts = caption_targets(mask, source.table.to(device))
             z = caption_scores(model(image), words, owner.log_scale, owner.bias)
             bce = F.binary_cross_entropy_with_logits(z, holds.float(), reduction="none")
-            loss = loss + source.share*(bce*counts*weight).sum()/len(image)
+            loss = loss + source.share*(bce*counts*weight.to(device)).sum()/len(image)
         return loss, {}
     return loss_fn
 
@@ -238,7 +237,7 @@ def masked_loss(hide:float=.6):
         crops, generator = batch
         image = torch.cat([i for _, i, _ in crops]); p = getattr(model, "module", model).rsi.patch_px
         h, w = (s//p for s in image.shape[-2:])
-        hidden = torch.rand(len(image), 1, h, w, generator=generator) < hide
+        hidden = torch.rand(len(image), 1, h, w, generator=generator).to(image.device) < hide
         truth = F.pixel_unshuffle(image, p)                                      # (n,3pp,h,w)
         truth = (truth - truth.mean(1, keepdim=True))/(truth.std(1, keepdim=True) + .05)
         error = (model(image, hidden) - truth).square().mean(1, keepdim=True)
@@ -263,7 +262,7 @@ def pixel_targets(
     trained:torch.Tensor,    # (C,) bool
 )->tuple[torch.Tensor, torch.Tensor]:   # target (n,K,H,W) in {0,1}, valid (n,K,H,W) bool
     "What each word is on each pixel, and where that may be used: not on novel, unlabelled or unknown pixels."
-    C = len(table); truth = torch.cat((table.where(trained[:, None], torch.nan), torch.full((1, table.shape[1]), torch.nan)))
+    C = len(table); truth = torch.cat((table.where(trained[:, None], torch.nan), torch.full((1, table.shape[1]), torch.nan, device=table.device)))
     target = truth[mask.clamp(max=C)].permute(0, 3, 1, 2)
     return target.nan_to_num(), ~target.isnan()
 
@@ -297,9 +296,10 @@ def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss|None, lam:float
         for source, image, mask in crops:
             words = draw_words(source.table, source.trained, generator)
             E = text_emb[words]; E = E + noise*torch.randn(E.shape, generator=generator)/E.shape[1]**.5
-            E = F.normalize(torch.cat((E, torch.randn(1, E.shape[1], generator=generator))), dim=-1)      # the last is the distractor
+            E = F.normalize(torch.cat((E, torch.randn(1, E.shape[1], generator=generator))), dim=-1).to(image.device)   # the last is the distractor
+            table, trained = F.pad(source.table[:, words], (0, 1)).to(image.device), source.trained.to(image.device)
             logits, _, features = model(image, E)
-            target, valid = pixel_targets(mask, F.pad(source.table[:, words], (0, 1)), source.trained)
+            target, valid = pixel_targets(mask, table, trained)
             logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)
             weight, area = rarity(mask, len(source.table)), (target*valid).flatten(2).mean(-1)
             masks = bce_loss(logits, target, valid*weight) + contest_loss(logits, target, valid, weight)

@@ -14,12 +14,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object, send_to_device
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -31,14 +33,18 @@ class TrainConfig:
     "How a model is trained; written beside its checkpoints."
     steps:int = 30_000                  # optimiser steps
     batch_size:int = 4                  # images per step, over all processes
+    accumulate:int = 1                  # parts that a step's images are read in, one after the other: less memory, the same step
     lr:float = 2e-4                     # peak learning rate of the new modules
-    backbone_multiplier:float = .01     # the backbones' learning rate is lr times this
+    backbone_multiplier:float = .01     # the learning rate of the VLM stream is lr times this
+    rsi_multiplier:float = .01          # that of the RSI stream, where it learns
+    rsi_from:int = 0                    # step at which the RSI stream begins to learn
     weight_decay:float = 1e-4           # AdamW; biases, norms and scalars are left out
     warmup:int = 100                    # steps of linear warm-up before the cosine
     clip_norm:float = 1.                # largest norm of the gradient
     seed:int = 0                        # of the weights drawn in training and of the order of the data
     save_every:int = 1000               # steps between checkpoints
     precision:str = "auto"              # 'no', 'bf16', 'fp16'; 'auto': bf16 where the hardware multiplies it natively
+    compile:bool = False                # let torch.compile write kernels for the model: minutes at the start, faster steps
 
 # %% ../nbs/14_train.ipynb #14000007
 def learning_rate(step:int, config:TrainConfig) -> float:
@@ -51,31 +57,34 @@ def learning_rate(step:int, config:TrainConfig) -> float:
 def parameter_groups(
     model:nn.Module,             # its trainable parameters are grouped
     config:TrainConfig,
-    backbones:tuple[str, ...]=("vlm.", "rsi."),   # name prefixes that get the smaller learning rate
 )->list[dict]:                   # for the optimiser, each with its `peak_lr`
-    "AdamW groups: backbones and new modules, with and without weight decay."
-    groups = {}
+    "AdamW groups: VLM stream (`vlm.`), RSI stream (`rsi.`) and new modules, with and without weight decay."
+    groups, multipliers = {}, {"vlm": config.backbone_multiplier, "rsi": config.rsi_multiplier}
     for name, p in model.named_parameters():
         if not p.requires_grad: continue
-        lr = config.lr*(config.backbone_multiplier if name.startswith(backbones) else 1)
+        lr = config.lr*multipliers.get(name.partition(".")[0], 1)
         decay = config.weight_decay if p.ndim > 1 else 0.
         groups.setdefault((lr, decay), dict(params=[], lr=lr, peak_lr=lr, weight_decay=decay))["params"].append(p)
     return list(groups.values())
 
 # %% ../nbs/14_train.ipynb #14000013
 def _random_states():
-    "The state of torch's generators: the CPU's, then each GPU's."
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ())]
+    "The state of this process's generators in torch: the CPU's, and that of its GPU if it has one."
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else ())]
 
 
-def save_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, step:int, config:dict, scaler=None) -> Path:
-    "Write `folder/step-NNNNNN` whole or not at all, and drop older ones; returns its path. `scaler`: of the gradient, in fp16."
+def save_checkpoint(
+    folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, step:int, config:dict,
+    scaler=None,                # of the gradient, in fp16
+    random:list|None=None,      # `_random_states` of each process; None: there is only this one
+)->Path:
+    "Write `folder/step-NNNNNN` whole or not at all, and drop older ones; returns its path."
     folder = Path(folder); final = folder/f"step-{step:06d}"; temporary = folder/f".{final.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
     moments = {f"{i}.{k}": v for i, s in optimizer.state_dict()["state"].items() for k, v in s.items()}
     try:
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary/"model.safetensors")
-        save_file(moments | {f"rng.{i}": state for i, state in enumerate(_random_states())}, temporary/"optimizer.safetensors")
+        save_file(moments | {f"rng.{rank}.{i}": s for rank, states in enumerate(random or [_random_states()]) for i, s in enumerate(states)}, temporary/"optimizer.safetensors")
         (temporary/"state.json").write_text(json.dumps({"step": step, "config": config, "scaler": scaler and scaler.state_dict()}), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True); temporary.rename(final)
     except (OSError, SafetensorError) as error:                     # a full disk: the checkpoint before this one is still there
@@ -86,7 +95,10 @@ def save_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimize
     return final
 
 
-def load_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, config:dict, scaler=None) -> int:
+def load_checkpoint(
+    folder:Path, model:nn.Module, optimizer:torch.optim.Optimizer, config:dict, scaler=None,
+    rank:int=0,    # of this process
+)->int:
     """Restore the newest `folder/step-*` into model, optimiser and scaler; returns its step, 0 where there is none.
 
     Raises
@@ -97,13 +109,15 @@ def load_checkpoint(folder:Path, model:nn.Module, optimizer:torch.optim.Optimize
     if not found: return 0
     state = json.loads((found[-1]/"state.json").read_text(encoding="utf-8"))
     before, now = state["config"], json.loads(json.dumps(config))           # as JSON gives it back: tuples become lists
+    n, here = before.get("processes", 1), now.get("processes", 1)
+    if n != here: raise ValueError(f"{found[-1]} was made by {n} process(es), and this run has {here}: start it with {n} again, or give another folder for a new run")
     changed = [f"{k}: {before.get(k)} -> {now.get(k)}" for k in before | now if before.get(k) != now.get(k)]
     if changed:
         raise ValueError(f"{found[-1]} was made with another configuration ({', '.join(changed)}): restore it, or give another folder for a new run")
     model.load_state_dict(load_file(found[-1]/"model.safetensors"))
-    moments = load_file(found[-1]/"optimizer.safetensors"); states = [moments.pop(k) for k in sorted(moments) if k.startswith("rng.")]
-    torch.set_rng_state(states[0])
-    if torch.cuda.is_available() and len(states) == 1 + torch.cuda.device_count(): torch.cuda.set_rng_state_all(states[1:])
+    moments = load_file(found[-1]/"optimizer.safetensors"); states = {k: moments.pop(k) for k in list(moments) if k.startswith("rng.")}
+    torch.set_rng_state(states[f"rng.{rank}.0"])
+    if torch.cuda.is_available() and f"rng.{rank}.1" in states: torch.cuda.set_rng_state(states[f"rng.{rank}.1"])
     if scaler and state["scaler"]: scaler.load_state_dict(state["scaler"])
     restored = optimizer.state_dict(); restored["state"] = {}
     for key, value in moments.items():
@@ -133,6 +147,12 @@ def _forget_after(path, step):
     temporary.replace(path)
 
 
+def _anywhere(accelerator, asked):
+    "Has one of the processes been asked to stop?"
+    if accelerator.num_processes == 1: return asked
+    return bool(accelerator.reduce(torch.tensor(float(asked), device=accelerator.device), "sum"))
+
+
 class _Interrupt:
     "Ctrl-C asks the loop to stop after the step in hand; a second one stops at once."
     def __enter__(self):
@@ -148,22 +168,35 @@ class _Interrupt:
         if self.before is not None: signal.signal(signal.SIGINT, self.before)
 
 # %% ../nbs/14_train.ipynb #14000019
-def _step(accelerator, model, optimizer, loss_fn, batch, config, step):
+def _gradients(accelerator, model, loss_fn, parts):
+    "Forward and backward of one step's parts; returns the numbers to show, means over parts and processes."
+    counts = getattr(loss_fn, "counts", None); shown, n = {}, len(parts)
+    shared = [accelerator.reduce(sum(map(counts, parts)), "mean")] if counts else []
+    for i, part in enumerate(parts):
+        with accelerator.no_sync(model) if i < n - 1 else nullcontext():            # gradients are exchanged once, after the last part
+            loss, numbers = loss_fn(model, part, *shared)
+            accelerator.backward(loss if counts else loss/n)
+        for key, value in (numbers | {"loss": loss.item()*(n if counts else 1)}).items(): shown[key] = shown.get(key, 0) + value/n
+    if accelerator.num_processes == 1: return shown
+    means = accelerator.reduce(torch.tensor(list(shown.values()), device=accelerator.device, dtype=torch.float64), "mean")
+    return dict(zip(shown, means.tolist()))
+
+
+def _step(accelerator, model, optimizer, loss_fn, parts, config, step):
     "One optimiser step; returns the numbers to show."
-    loss, numbers = loss_fn(model, batch)
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the learning rate (now {config.lr})")
+    numbers = _gradients(accelerator, model, loss_fn, parts)
+    if not math.isfinite(numbers["loss"]):
+        raise FloatingPointError(f"the loss is {numbers['loss']} at step {step}: lower the learning rate (now {config.lr})")
     for group in optimizer.param_groups: group["lr"] = group["peak_lr"]*learning_rate(step, config)
-    accelerator.backward(loss)
     accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
     optimizer.step(); optimizer.zero_grad()
-    return numbers | {"loss": loss.item()}
+    return numbers
 
 # %% ../nbs/14_train.ipynb #14000020
 def fit(
     model:nn.Module,                              # trained in place
-    loss_fn:Callable,                             # (model, batch) -> (loss, dict of numbers to show)
-    batches:Callable[[int], Iterator],            # batches(start) yields the batches of steps start, start+1, ...
+    loss_fn:Callable,                             # (model, batch) -> (loss, dict of numbers to show); may have `counts`, see above
+    batches:Callable[[int], Iterator],            # batches(start) yields this process's batches start, start+1, ...; a step takes `config.accumulate` of them
     config:TrainConfig,
     out:str|Path|None=None,                       # folder for checkpoints and metrics.jsonl; resumes what it finds; None: keep nothing
     about:dict|None=None,                         # what else the run depends on; a resume with another value is refused
@@ -179,35 +212,46 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C, after the step in hand is finished and saved.
     ValueError
-        If `out` holds a run with another configuration; the message shows the difference.
+        If `out` holds a run with another configuration or another number of processes; the message shows the difference.
     FloatingPointError
         If the loss is not finite."""
     precision = native_precision() if config.precision == "auto" else config.precision
     AcceleratorState._reset_state()   # a notebook may train twice, with another precision
-    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out)
+    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out,
+                              dynamo_backend="inductor" if config.compile else None)
     if tracker: accelerator.init_trackers(name, asdict(config))
-    optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=(.9, .98)); told = asdict(config) | (about or {})
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=(.9, .98)); told = asdict(config) | (about or {}) | {"processes": accelerator.num_processes}
     model.to(accelerator.device); first, main = 0, accelerator.is_main_process
     if out is not None:
         out = Path(out); out.mkdir(parents=True, exist_ok=True)
-        first = load_checkpoint(out, model, optimizer, told, accelerator.scaler); _forget_after(out/"metrics.jsonl", first)
+        first = load_checkpoint(out, model, optimizer, told, accelerator.scaler, accelerator.process_index)
+        if main: _forget_after(out/"metrics.jsonl", first)
+    later = [p for name, p in model.named_parameters() if name.startswith("rsi.") and p.requires_grad] if first < config.rsi_from else []
+    for p in later: p.requires_grad_(False)
     wrapped, prepared = accelerator.prepare(model, optimizer)
-    rows, means, began, stream = [], {}, time.perf_counter(), batches(first); model.train()
+    rows, means, began, stream = [], {}, time.perf_counter(), batches(first*config.accumulate); model.train()
     bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=name, disable=not (progress and main))
     with bar, _Interrupt() as interrupt:
         for step in bar:
-            for key, value in _step(accelerator, wrapped, prepared, loss_fn, next(stream), config, step).items():
+            if later and step == config.rsi_from:                                            # prepared anew: gradients are exchanged for what learns at that time
+                for p in later: p.requires_grad_(True)
+                wrapped, prepared = accelerator.free_memory(wrapped, prepared); accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+                wrapped, prepared = accelerator.prepare(model, optimizer)
+            parts = [send_to_device(next(stream), accelerator.device) for _ in range(config.accumulate)]
+            for key, value in _step(accelerator, wrapped, prepared, loss_fn, parts, config, step).items():
                 means[key] = .95*means.get(key, value) + .05*value
             done = step + 1
             if done % 25 == 0 or done == config.steps:
-                rows.append({"step": done, "seconds": round(time.perf_counter() - began, 1)} | {k: round(v, 5) for k, v in means.items()})
+                rows.append({"step": done, "seconds": round(time.perf_counter() - began, 1)} | {k: round(v, 7) for k, v in means.items()})
                 bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()})
                 if tracker: accelerator.log(means, step=done)
                 if out is not None and main: _log(out/"metrics.jsonl", rows[-1])
-            if out is not None and main and (done % config.save_every == 0 or done == config.steps or interrupt.asked):
-                save_checkpoint(out, model, optimizer, done, told, accelerator.scaler)
-            if after_step: after_step(done)
-            if interrupt.asked: raise KeyboardInterrupt
+            asked = _anywhere(accelerator, interrupt.asked)
+            if out is not None and (done % config.save_every == 0 or done == config.steps or asked):
+                random = gather_object([_random_states()])
+                if main: save_checkpoint(out, model, optimizer, done, told, accelerator.scaler, random)
+            if after_step and main: after_step(done)
+            if asked: raise KeyboardInterrupt
     if tracker: accelerator.end_training()
     model.eval()
     return rows
