@@ -33,7 +33,7 @@ def bce_loss(
     if normaliser is None: normaliser = valid_pairs(logits, valid)
     weight = valid.expand_as(logits).to(logits.dtype)
     total = F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), weight, reduction="sum")
-    return total/torch.as_tensor(normaliser, device=logits.device).clamp(min=1)
+    return total/torch.as_tensor(normaliser, device=logits.device).clamp(min=1e-6)   # averaged over processes, a count may be below 1
 
 # %% ../nbs/10_losses.ipynb #10000027
 def aggregate_text(
@@ -61,6 +61,7 @@ class AlignmentLoss(nn.Module):
         f:Tensor,          # (B,D,h,w) F_MSCAM
         text_emb:Tensor,   # (K,D_E) one vector per word
         regions:Tensor,    # (B,K) area of each word in each image, or (B,K,H,W) its mask; ignored pixels count 0
+        normaliser:Tensor|float|None=None,   # what the sum over the images is divided by, as for `bce_loss`; None: the images with something labelled here
     )->Tensor:             # scalar >= 0
         "Distance between what the image looks like on average and what its words say (Eq. 12)."
         if self.kind == "contrastive": return self.contrastive(f, text_emb, regions)
@@ -69,7 +70,7 @@ class AlignmentLoss(nn.Module):
         image, text = self.proj(f.mean((2, 3))), aggregate_text(text_emb, area)   # (B,D_E) twice
         if self.kind == "cosine": distance = 1 - F.cosine_similarity(image, text, dim=1)
         else: distance = (image - text).square().sum(1)
-        return (distance*present).sum()/present.sum().clamp(min=1)
+        return (distance*present).sum()/torch.as_tensor(present.sum() if normaliser is None else normaliser).clamp(min=1e-6)
 
 # %% ../nbs/10_losses.ipynb #10000031
 @patch

@@ -402,7 +402,7 @@ def train_masks(
 
     if snapshots and not list(Path(out).glob("step-*")): after(0)
     rows = fit(model, segmentation_loss(text.encode(list(WORDS)), model.align, lam), batches, plan, out, name="masks of base categories", progress=progress,
-               about=dict(run_seed=seed, encoders=str(encoders), lam=lam, clip=clip, rsi=rsi, model=config.kind) | asdict(config) | (about or {}), after_step=after)
+               about=dict(run_seed=seed, encoders=str(encoders), lam=lam, clip_policy=clip, rsi_policy=rsi, model=config.kind) | asdict(config) | (about or {}), after_step=after)
     del model.align
     if clip == "qv": apply_freeze(model.vlm, "freeze")                     # the split tensors are joined again
     if out is not None: save(model.eval(), Path(out)/"model")

@@ -176,7 +176,7 @@ def _gradients(accelerator, model, loss_fn, parts):
         with accelerator.no_sync(model) if i < n - 1 else nullcontext():            # gradients are exchanged once, after the last part
             loss, numbers = loss_fn(model, part, *shared)
             accelerator.backward(loss if counts else loss/n)
-        for key, value in (numbers | {"loss": loss.item()*(n if counts else 1)}).items(): shown[key] = shown.get(key, 0) + value/n
+        for key, value in (numbers | {"loss": loss.detach()*(n if counts else 1)}).items(): shown[key] = shown.get(key, 0) + float(value)/n
     if accelerator.num_processes == 1: return shown
     means = accelerator.reduce(torch.tensor(list(shown.values()), device=accelerator.device, dtype=torch.float64), "mean")
     return dict(zip(shown, means.tolist()))
