@@ -283,12 +283,15 @@ def push_to_hub(
 
     Raises
     ------
+    OSError
+        If the checkpoint cannot be written.
     RuntimeError
         If the hub cannot be reached or does not take it, e.g. because nobody is logged in."""
     from huggingface_hub import HfApi
     with tempfile.TemporaryDirectory() as folder:
+        made = save(self, Path(folder)/"model", card=card or short_card(self, repo_id))
         try:
             api = HfApi(); api.create_repo(repo_id, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=save(self, Path(folder)/"model", card=card or short_card(self, repo_id))))
+            return str(api.upload_folder(repo_id=repo_id, folder_path=made))
         except Exception as error:
             raise RuntimeError(f"{repo_id}: the hub did not take it ({type(error).__name__}); log in with `hf auth login`, check the name and the network") from None
