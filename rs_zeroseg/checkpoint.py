@@ -4,22 +4,27 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'WEIGHTS', 'MODELS', 'model_class', 'presets', 'pocket_streams', 'image_streams', 'assemble', 'build',
-           'save', 'load']
+           'save', 'load', 'short_card']
 
 # %% ../nbs/12_checkpoint.ipynb #12000002
+import hashlib
 import json
 import os
 import shutil
+import tempfile
+import warnings
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
 import torch
+from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from timm import get_pretrained_cfg
 from torch import nn
 
-from .encoders import CLIPDense, PocketViT, TimmDense, joined
+from .encoders import ALIASES, CLIPDense, PocketViT, TimmDense, joined
 from .model import ModelConfig, RSZeroSeg, Segmenter, StreamConfig, ZeroShot, ZeroShotConfig
 from .text import CachedText, CLIPText, WordLlamaText, make_clip
 
@@ -31,7 +36,7 @@ PRESETS = {
     "paper": ModelConfig(vlm="ViT-L-14-336", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=336, patch_px=16),
 }
 RSZeroSeg.presets = PRESETS                            # as every segmenter has its own
-ZeroShot.presets = {name: ZeroShotConfig(vlm=c.vlm, vlm_px=c.vlm_px) for name, c in PRESETS.items()}
+ZeroShot.presets = {name: ZeroShotConfig(vlm=c.vlm, vlm_px=c.vlm_px, threshold=.5 if name == "pocket" else 0.) for name, c in PRESETS.items()}
 WEIGHTS = Path(__file__).parent/"weights" if "__file__" in globals() else Path("../rs_zeroseg/weights")   # what ships with the package
 
 # %% ../nbs/12_checkpoint.ipynb #12000006
@@ -89,7 +94,9 @@ def image_streams(
 
 def assemble(config:StreamConfig, vlm:nn.Module, rsi:nn.Module|None, text) -> Segmenter:
     "A model of this configuration on these streams, in evaluation mode, with new modules untrained; `text` may be None where words are never asked."
-    if config.kind == "zero-shot": return ZeroShot(vlm, text, threshold=config.threshold, config=config).eval()
+    if config.kind == "zero-shot":
+        scale, bias = (20., -5.) if config.vlm.startswith("pocket") else (100., -22.5)
+        return ZeroShot(vlm, text, scale, bias, config.threshold, config).eval()
     return model_class(config.kind)(vlm, rsi, text, config).eval()
 
 
@@ -98,17 +105,35 @@ def build(
     clip_weights:str|Path|None=None,   # of the VLM stream and the text encoder, as for `image_streams`
     rsi_weights:str|Path|None=None,    # of the RSI stream
 )->Segmenter:                          # of the class that the configuration belongs to, in evaluation mode, with new modules untrained
-    "A model of this configuration; raises what `image_streams` does."
+    "A model of this configuration; raises what `image_streams` does. Its `pretrained` holds, for 'clip' and 'rsi', a SHA-256 of each tensor that was given."
     vlm, rsi, clip = image_streams(config, clip_weights, rsi_weights)
     if clip is None: text = WordLlamaText()
     else:
         import open_clip                                                 # slow to import, and the pocket world needs none of it
         text = CLIPText(clip, open_clip.get_tokenizer(config.vlm), config.vlm)
         if clip_weights: text = CachedText(text)
-    return assemble(config, vlm, rsi, text)
+    given = {}
+    if clip is not None and clip_weights:
+        tower = {f"text.{k}": v for k, v in clip.state_dict().items() if not k.startswith("visual.")}
+        given["clip"] = {f"vlm.{k}": v for k, v in vlm.state_dict().items()} | tower
+    if isinstance(rsi, TimmDense) and rsi_weights: given["rsi"] = {f"rsi.{k}": v for k, v in rsi.state_dict().items()}
+    pretrained = {stream: {name: _sha256(v) for name, v in tensors.items()} for stream, tensors in given.items()}   # before anything is put together
+    model = assemble(config, vlm, rsi, text); model.pretrained = pretrained
+    return model
+
+
+def _sha256(tensor):
+    "SHA-256 of the bytes of a tensor."
+    return hashlib.sha256(tensor.detach().cpu().flatten().view(torch.uint8).numpy()).hexdigest()
 
 
 # %% ../nbs/12_checkpoint.ipynb #12000010
+def _left_out(pretrained, kept):
+    "For each weights file one SHA-256, over the tensors that a checkpoint with the names `kept` leaves to it."
+    rest = {stream: sorted((n, sha) for n, sha in names.items() if n not in kept) for stream, names in pretrained.items()}
+    return {stream: hashlib.sha256(json.dumps(pairs).encode()).hexdigest() for stream, pairs in rest.items()}
+
+
 def save(
     model:Segmenter,
     folder:str|Path,         # made, or replaced as a whole
@@ -117,16 +142,22 @@ def save(
 )->Path:
     """Write a checkpoint folder: model.safetensors, config.json and, if given, README.md; whole or not at all.
 
+    Tensors that `build` was given and that nobody changed are left out; `load` takes them from where they came.
+
     Raises
     ------
     OSError
         If it cannot be written; the message names the folder."""
     folder = Path(folder); temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    tensors = {k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous() for k, v in joined(model.state_dict()).items()}
+    pretrained = getattr(model, "pretrained", {}); given = {name: sha for names in pretrained.values() for name, sha in names.items()}
+    state = {k: v for k, v in joined(model.state_dict()).items() if k not in given or _sha256(v) != given[k]}
+    tensors = {k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous() for k, v in state.items()}
+    config = {"model": model.config.kind} | asdict(model.config) | {"threshold": model.threshold}
+    if pretrained: config["left_out"] = _left_out(pretrained, tensors)
     try:
         shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
         save_file(tensors, temporary/"model.safetensors")
-        (temporary/"config.json").write_text(json.dumps({"model": model.config.kind} | asdict(model.config) | {"threshold": model.threshold}, indent=1), encoding="utf-8")
+        (temporary/"config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
         if card: (temporary/"README.md").write_text(card, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True); temporary.rename(folder)
     except (SafetensorError, OSError) as error:
@@ -136,20 +167,25 @@ def save(
 
 # %% ../nbs/12_checkpoint.ipynb #12000012
 def load(
-    name:str|Path="pocket",   # 'pocket', 'pocket-zero-shot', 'base', 'paper', a checkpoint folder, or a hub id 'owner/name'
-)->Segmenter:                 # in evaluation mode
+    name:str|Path="pocket",        # 'pocket', 'pocket-zero-shot', 'base', 'base-b32', 'paper', a checkpoint folder, or a hub id 'owner/name'
+    clip_weights:str|Path="hub",   # where CLIP is needed: 'hub' or a local file
+    rsi_weights:str|Path="hub",    # the same for the RSI stream
+)->Segmenter:                      # in evaluation mode
     """A model by name.
 
-    `pocket` and `pocket-zero-shot` come with the package. `base` and `paper` fetch their backbones from the hub; their new modules are untrained.
+    `pocket` and `pocket-zero-shot` come with the package. `base`, `base-b32` and `paper` are CLIP read patch by patch, the similarity of words and nothing else: no head of theirs is trained.
 
     Raises
     ------
     ValueError
-        If the name is no preset and no checkpoint folder, or the files do not fit together.
+        If the name is no preset and no checkpoint folder, or the files do not fit together, a checkpoint and its backbones included.
     RuntimeError
-        If the hub is needed and cannot be reached."""
+        If the hub is needed and cannot be reached; says what to do."""
     name = str(name)
-    if name in ("base", "paper"): return build(PRESETS[name], "hub", "hub")
+    if name in PRESETS and name != "pocket":
+        model = build(ZeroShot.presets[name], clip_weights)
+        warnings.warn(f"{name}: no trained head: similarity only, and every pixel gets one of the words", stacklevel=2)
+        return model
     folder = WEIGHTS/name if name and (WEIGHTS/name).is_dir() else Path(name)
     if folder.is_file():
         _refuse_pickle(folder)
@@ -157,7 +193,7 @@ def load(
     if not name or not folder.is_dir():
         if name.count("/") == 1 and not name.startswith((".", "/", "~")): folder = _from_hub(name)
         else: raise ValueError(f"{name}: no such preset or checkpoint folder; presets are {', '.join([*PRESETS, 'pocket-zero-shot'])}")
-    return _read(folder)
+    return _read(folder, clip_weights, rsi_weights)
 
 
 def _from_hub(name):
@@ -181,11 +217,11 @@ def _check_config(config):
     if not 0 <= threshold <= 1: raise ValueError(f"threshold {threshold} is no probability")
     small = [k for k, v in config.items() if type(v) is int and v < 1 and k != "threshold"]
     if small: raise ValueError(f"{small[0]} = {config[small[0]]}, but at least 1 is needed")
-    return cls.config_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k != "model"})
+    return cls.config_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k not in ("model", "left_out")})
 
 
-def _read(folder):
-    "The model in a checkpoint folder."
+def _read(folder, clip_weights, rsi_weights):
+    "The model in a checkpoint folder, over weights files where it left something to them."
     weights = folder/"model.safetensors"
     for file in (weights,) if weights.is_file() else sorted(folder.glob("*.*")):
         if file.is_file(): _refuse_pickle(file)
@@ -194,10 +230,68 @@ def _read(folder):
     try: config = json.loads((folder/"config.json").read_text(encoding="utf-8")); tensors = load_file(weights)
     except (SafetensorError, ValueError) as error:                                       # JSON and UTF-8 errors are ValueErrors
         raise ValueError(f"{folder}: damaged checkpoint ({error}); copy or download it again") from None
-    try: model = build(_check_config(config))
+    try:
+        built, left = _check_config(config), dict(config.get("left_out", {}))
+        with torch.device("meta"): assemble(built, *image_streams(built)[:2], None)      # without numbers: what fails here is the configuration's fault
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
         raise ValueError(f"{folder}/config.json: not of this version, or changed by hand ({error})") from None
-    try: model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    model = build(built, clip_weights if "clip" in left else None, rsi_weights if "rsi" in left else None)
+    for stream, weights in (("clip", clip_weights), ("rsi", rsi_weights)):
+        if left.get(stream) != _left_out(model.pretrained, tensors).get(stream):
+            raise ValueError(f"{folder}: trained over other {stream} weights than these ({weights}); give the file that it was trained over with --{stream}-weights "
+                             f"(in Python: {stream}_weights=)")
+    rest = {k: v for k, v in model.state_dict().items() if any(k in names for names in model.pretrained.values())}
+    try: model.load_state_dict(rest | {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except RuntimeError as error:                                                        # the second line names the first tensor
         raise ValueError(f"{folder}: the weights do not fit config.json ({str(error).splitlines()[1].strip()}); restore the pair") from None
     return model.eval()
+
+# %% ../nbs/12_checkpoint.ipynb #12000026
+@patch
+def save_pretrained(self:Segmenter, folder:str|Path, card:str="") -> Path:
+    "`save`, by the name that other libraries use."
+    return save(self, folder, card=card)
+
+
+@patch(cls_method=True)
+def from_pretrained(cls:Segmenter, name:str|Path, clip_weights:str|Path="hub", rsi_weights:str|Path="hub") -> Segmenter:
+    "`load`, by the name that other libraries use; the class is the checkpoint's."
+    return load(name, clip_weights, rsi_weights)
+
+
+def short_card(
+    model:Segmenter,
+    repo_id:str,       # 'owner/name' on the hub
+)->str:                # Markdown
+    "A model card that says how to load a model, what it stands on, and that nobody said more."
+    c, rests = model.config, getattr(model, "pretrained", {})
+    licences = [f"CLIP {c.vlm} (MIT)"]*("clip" in rests)                                 # OpenAI's, and LAION's ConvNeXts
+    if "rsi" in rests: licences.append(f"{c.rsi} ({get_pretrained_cfg(ALIASES.get(c.rsi, c.rsi)).license or 'licence unknown'})")
+    stands_on = f"Stands on {' and '.join(licences)}: fetched when it is loaded, under their own licences.\n\n" if licences else ""
+    return (f"---\nlibrary_name: rs_zeroseg\npipeline_tag: image-segmentation\n---\n# {repo_id}\n\nA segmenter of the kind `{c.kind}` that is asked for words.\n\n"
+            f"```python\nimport rs_zeroseg\nmodel = rs_zeroseg.load({repo_id!r})\n```\n\n{stands_on}What it was trained on, and how good it is, was not written down.\n")
+
+
+@patch
+def push_to_hub(
+    self:Segmenter,
+    repo_id:str,           # 'owner/name'; made if it is not there
+    card:str="",           # model card in Markdown; left out: a short one
+    private:bool=False,    # of a repository that is made
+)->str:                    # address of the commit
+    """Upload a checkpoint to the Hugging Face hub; nothing stays behind here.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint cannot be written.
+    RuntimeError
+        If the hub cannot be reached or does not take it, e.g. because nobody is logged in."""
+    from huggingface_hub import HfApi
+    with tempfile.TemporaryDirectory() as folder:
+        made = save(self, Path(folder)/"model", card=card or short_card(self, repo_id))
+        try:
+            api = HfApi(); api.create_repo(repo_id, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=made))
+        except Exception as error:
+            raise RuntimeError(f"{repo_id}: the hub did not take it ({type(error).__name__}); log in with `hf auth login`, check the name and the network") from None

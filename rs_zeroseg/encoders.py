@@ -144,7 +144,7 @@ class TimmDense(DenseStream):
         cfg = model.pretrained_cfg
         super().__init__(model.num_features, model.patch_embed.patch_size[0], input_px, cfg["mean"], cfg["std"])
         self.model, self.width, self.depth = model, model.num_features, len(model.blocks)
-        if weights == "hub": weights = hub_file(cfg["hf_hub_id"], ("model.safetensors", "pytorch_model.bin"))
+        if weights == "hub": weights = hub_file(cfg["hf_hub_id"], ("model.safetensors", "pytorch_model.bin"), "rsi_weights")
         if weights: self._fill(read_weights(weights), weights)
 
     def _fill(self, checkpoint, path):

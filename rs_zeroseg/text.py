@@ -66,6 +66,7 @@ class WordLlamaText:
 def hub_file(
     repo:str,                    # 'owner/name' on the hub
     filenames:tuple[str, ...],   # accepted names, best first
+    argument:str,                # by which a user may give a local file instead, e.g. 'clip_weights'
 )->Path:                         # the file on this computer
     """A weights file of a hub repository: from the local cache if it is there, else downloaded.
 
@@ -85,8 +86,8 @@ def hub_file(
             except EntryNotFoundError: continue
         reason = "no such file there"
     except Exception as e: reason = type(e).__name__
-    raise RuntimeError(f"cannot get {' or '.join(filenames)} of {repo} from {constants.ENDPOINT} ({reason}): give a local file as "
-                       "`weights`, or use the preset 'pocket', which needs no network") from None
+    raise RuntimeError(f"cannot get {' or '.join(filenames)} of {repo} from {constants.ENDPOINT} ({reason}): give a local file with "
+                       f"--{argument.replace('_', '-')} (in Python: {argument}=), or use --preset pocket, which needs no network") from None
 
 # %% ../nbs/05_text.ipynb #05000026
 def read_weights(
@@ -150,7 +151,7 @@ def make_clip(
     if name not in CLIP_NAMES: raise ValueError(f"CLIP {name!r} is unknown: take one of {', '.join(CLIP_NAMES)}")
     if weights == "openai":
         repo = open_clip.get_pretrained_cfg(name, "openai")["hf_hub"].strip("/")
-        weights = hub_file(repo, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+        weights = hub_file(repo, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"), "clip_weights")
     model = open_clip.CLIP(**(open_clip.get_model_config(name) | {"quick_gelu": True})).eval()
     if weights: load_weights(model, read_weights(weights), weights)
     return model

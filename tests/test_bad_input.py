@@ -210,7 +210,7 @@ def fuzzed(rng, folder, n):
 
 @NO_GEOREFERENCE
 def test_300_broken_files_and_never_a_traceback(work, tmp_path, monkeypatch):
-    model = load(work/"model"); monkeypatch.setattr(checkpoint, "load", lambda name: model)
+    model = load(work/"model"); monkeypatch.setattr(checkpoint, "load", lambda *asked: model)
     rng, codes = np.random.default_rng(0), []
     for n in range(300):
         path = fuzzed(rng, tmp_path, n)

@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import rasterio
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from rs_zeroseg.checkpoint import PRESETS, build, save
 from rs_zeroseg.cli import DEMO_WORDS, main
 from rs_zeroseg.model import ZeroShot
 from rs_zeroseg.pocket import make_scene, write_domain, write_scene
+from rs_zeroseg.text import make_clip
 from rs_zeroseg.vocab import tier
 
 
@@ -158,3 +161,29 @@ def test_lab_opens_the_notebooks(monkeypatch, tmp_path):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: type("spec", (), dict(origin=str(tmp_path/"site"/"rs_zeroseg"/"__init__.py"))))
     lost = run("lab")
     assert lost.exit_code == 2 and "clone the repository" in lost.output
+
+
+@pytest.fixture(scope="module")
+def clip_file(tmp_path_factory):
+    "A full-size CLIP ViT-B/16 with random weights, in a file as the hub would give it."
+    torch.manual_seed(0); path = tmp_path_factory.mktemp("clip")/"clip.safetensors"
+    save_file(make_clip("ViT-B-16").state_dict(), path)
+    return path
+
+
+def test_a_preset_without_a_trained_head_gives_a_map_and_says_what_it_is(work, clip_file, monkeypatch, tmp_path):
+    monkeypatch.setenv("RS_ZEROSEG_CACHE", str(tmp_path))
+    done = run("segment", work/"in.tif", "--words", "water,tree", "--out", tmp_path/"map.tif", "--preset", "base", "--clip-weights", clip_file)
+    assert done.exit_code == 0 and "Note: base: no trained head: similarity only" in done.stderr and "water" in done.stdout, done.output
+    with rasterio.open(tmp_path/"map.tif") as src, rasterio.open(work/"in.tif") as image:
+        assert src.shape == image.shape and set(np.unique(src.read(1))) <= {1, 2}, "at threshold 0 every pixel has a word"
+
+
+def test_offline_a_preset_says_what_it_wanted_and_the_two_ways_out(work, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9"); monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for command in (("segment", work/"in.tif", "--words", "a", "--out", tmp_path/"no.tif"), ("demo", "--out", tmp_path/"demo"), ("evaluate", "--pocket")):
+        began = time.perf_counter(); done = run(*command, "--preset", "base")
+        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1) and time.perf_counter() - began < 15, done.output
+        for told in ("open_clip_model.safetensors", "timm/vit_base_patch16_clip_224.openai", "http://127.0.0.1:9", "--clip-weights", "--preset pocket"): assert told in done.stderr
+    lost = run("segment", work/"in.tif", "--words", "a", "--out", tmp_path/"no.tif", "--preset", "base", "--clip-weights", tmp_path/"none.safetensors")
+    assert lost.exit_code == 2 and "none.safetensors: no such file" in lost.stderr and not (tmp_path/"no.tif").exists()

@@ -109,7 +109,7 @@ def conv_stream(
     clip = open_clip.CLIP(**open_clip.get_model_config(name)).eval()
     if weights == "hub":
         repo = open_clip.get_pretrained_cfg(name, CONVNEXTS[name])["hf_hub"].strip("/")
-        weights = hub_file(repo, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+        weights = hub_file(repo, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"), "clip_weights")
     if weights: load_weights(clip, read_weights(weights), weights)
     return ConvNeXtDense(clip, input_px), clip
 
