@@ -19,7 +19,7 @@ from rs_zeroseg.pocket import write_domain
 from rs_zeroseg.text import make_clip
 from rs_zeroseg.train import TrainConfig, fit
 
-PLAN = TrainConfig(steps=1, warmup=0, lr=1e-2, precision="no")
+PLAN = TrainConfig(steps=1, warmup=0, lr=1e-3, precision="no")
 
 
 def one_step(model, images, px, words=3, plan=PLAN):
