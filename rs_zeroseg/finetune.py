@@ -239,7 +239,7 @@ def finetune(
     workers:int=2,                           # reading processes beside each training process
     tracker:str|None=None,                   # any Accelerate tracker by name, e.g. 'tensorboard'
     progress:bool=True,
-)->Segmenter:                                # in evaluation mode, on the device where it was trained
+)->Path:                                     # `out/model`, for `load`
     """Train on the pixel labels of a prepared data set; resumes where it was stopped. Start it with `accelerate launch` for several processes.
 
     Raises
@@ -258,4 +258,4 @@ def finetune(
     rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=f"{config.kind} on {labels.name}", progress=progress)
     if loss_fn.align is not None: del model.align
     if state.is_main_process: save(model, out/"model", card=model_card(config, plan, labels, about, rows))
-    return model
+    return out/"model"
