@@ -7,7 +7,7 @@ __all__ = ['checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option',
            'seed_option', 'dubai_option', 'model_option', 'clip_policy', 'rsi_policy', 'APPS', 'foreseen', 'one_line',
            'Commands', 'main', 'split_words', 'table', 'word_rows', 'ready', 'segment', 'demo_figure', 'look', 'demo',
            'evaluate', 'to_json', 'pretrain', 'train', 'experiment', 'finetune', 'budget', 'bench', 'raster', 'query',
-           'models', 'notebooks', 'app_notebook', 'lab']
+           'step', 'models', 'notebooks', 'app_notebook', 'lab']
 
 # %% ../nbs/30_cli.ipynb #20000002
 import importlib.util
@@ -378,6 +378,26 @@ def query(preset, as_json):
     if preset != "pocket": click.echo(f"{preset}: random weights, since only the times count; nothing is fetched", err=True)
     rows = bench_query(build(PRESETS[preset]))
     click.echo(json.dumps(rows) if as_json else table(rows))
+
+
+@bench.command(short_help="a step of the training", epilog="Example:  rs_zeroseg bench step --preset base --json")
+@click.option("--preset", default="pocket", show_default=True, type=click.Choice(["pocket", "base", "base-b32", "paper"]), help="random weights")
+@clip_policy
+@rsi_policy
+@click.option("--images", default=1, show_default=True, type=click.IntRange(1), help="per GPU, at a time")
+@click.option("--crop-px", default=512, show_default=True, type=click.IntRange(32), help="side of the crops")
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "no", "bf16", "fp16"]))
+@click.option("--compile", "compiled", is_flag=True, help="with torch.compile")
+@click.option("--steps", default=3, show_default=True, type=click.IntRange(1), help="that are timed, after one that is not")
+@json_option
+def step(preset, clip, rsi, images, crop_px, precision, compiled, steps, as_json):
+    "Seconds of a training step, images per second, and a GPU's peak memory, on one GPU or the CPU."
+    from rs_zeroseg.checkpoint import PRESETS
+    from rs_zeroseg.finetune import measure_step
+    from rs_zeroseg.train import TrainConfig
+    result = measure_step(PRESETS[preset], TrainConfig(precision=precision, compile=compiled), images, clip or "attention", rsi or "freeze", crop_px, steps=steps)
+    if as_json: return click.echo(json.dumps(result))
+    click.echo(table([{"": key, "value": value} for key, value in result.items()]))
 
 
 @bench.command(short_help="all methods against each other", epilog="Example:  rs_zeroseg bench models --json > race.json")
