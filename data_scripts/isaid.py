@@ -4,7 +4,9 @@
 THE CHOICE IS OURS: Figure 3 trains on other data sets than LandDiscover50K, and our copy of the paper does not show which.
 
 As published: masks from https://captain-whu.github.io/iSAID/dataset.html (Semantic_masks/images.zip), images from
-https://captain-whu.github.io/DOTA/dataset.html (part1.zip and so on), the same for train (1411 pairs) and val (458). An image is
+https://captain-whu.github.io/DOTA/dataset.html (part1.zip and so on), the same for train and val (addresses and archives as in
+https://github.com/open-mmlab/mmsegmentation, docs/en/user_guides/2_dataset_prepare.md; 1411 and 458 pairs as counted in
+https://github.com/dataset-ninja/isaid; licence as on https://huggingface.co/datasets/torchgeo/dota). An image is
 P0003.png, its mask P0003_instance_color_RGB.png; both parts are numbered in one row, so give the archives of one part at a time:
 what you give is what you get, and --split names it (or put them into data/isaid/archives/train and .../val). Colours: https://mmsegmentation.readthedocs.io (mmseg/datasets/isaid.py), black =
 no object = ignored, as the "background" of LandDiscover50K. Some images have one band only; it is written thrice. Cut into tiles.

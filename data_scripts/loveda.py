@@ -4,7 +4,8 @@
 THE CHOICE IS OURS: Figure 3 trains on other data sets than LandDiscover50K, and our copy of the paper does not show which.
 
 As published (https://zenodo.org/records/5706578; addresses, MD5, layout and codes as in torchgeo's reader of the set,
-https://github.com/microsoft/torchgeo/blob/main/torchgeo/datasets/loveda.py): {Train,Val}/{Urban,Rural}/images_png/N.png and
+https://github.com/microsoft/torchgeo/blob/main/torchgeo/datasets/loveda.py; 2522 and 1669 pairs as counted in
+https://github.com/dataset-ninja/remote-sensing-land-cover-dataset): {Train,Val}/{Urban,Rural}/images_png/N.png and
 masks_png/N.png; 0 = no data, 1 = background, 2 to 7 the categories. Colours: https://github.com/Junjue-Wang/LoveDA. Background is ignored here, as LandDiscover50K does with its own.
 LandDiscover50K was built from these images too, so a model trained on it has seen them.
 """
