@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option', 'json_option', 'DEMO_WORDS', 'out_option',
-           'seed_option', 'dubai_option', 'model_option', 'clip_policy', 'rsi_policy', 'APPS', 'foreseen', 'one_line',
-           'Commands', 'main', 'split_words', 'table', 'word_rows', 'ready', 'segment', 'demo_figure', 'look', 'demo',
-           'evaluate', 'to_json', 'pretrain', 'train', 'experiment', 'finetune', 'budget', 'bench', 'raster', 'query',
-           'step', 'models', 'notebooks', 'app_notebook', 'lab']
+           'seed_option', 'dubai_option', 'model_option', 'clip_policy', 'rsi_policy', 'ABLATION_ROWS', 'APPS',
+           'foreseen', 'one_line', 'Commands', 'main', 'split_words', 'table', 'word_rows', 'ready', 'segment',
+           'demo_figure', 'look', 'demo', 'evaluate', 'to_json', 'pretrain', 'train', 'experiment', 'finetune',
+           'budget', 'bench', 'raster', 'query', 'step', 'models', 'notebooks', 'app_notebook', 'lab']
 
 # %% ../nbs/30_cli.ipynb #20000002
 import importlib.util
@@ -292,6 +292,9 @@ def experiment(name, seeds, ledger):
     click.echo(table([{"row": " / ".join(r.row) if isinstance(r.row, tuple) else str(r.row), "mIoU %": r.mean, "+-": r.half, "n": int(r.n)} for r in found.itertuples()]))
 
 # %% ../nbs/30_cli.ipynb #20000061
+ABLATION_ROWS = ["Ours", "w/o MS-CAM", "w/o CARH", "Base DSFE"]   # keys of model.ABLATIONS, which would need torch
+
+
 @main.command(short_help="train on a data set, on pretrained backbones", epilog="Example:  rs_zeroseg finetune --data data/landdiscover50k/train --out runs/paper")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="folder with images, masks and labels.json, as data_scripts/ makes it")
 @out_option
@@ -299,6 +302,8 @@ def experiment(name, seeds, ledger):
 @model_option
 @clip_policy
 @rsi_policy
+@click.option("--ablation", default="Ours", show_default=True, type=click.Choice(ABLATION_ROWS), help="a row of Table 2, for RS-ZeroSeg")
+@click.option("--no-similarity", is_flag=True, help="Eq. 10 to the letter: without the cosine of F_VLM and the words, for RS-ZeroSeg")
 @click.option("--rsi-multiplier", default=.01, show_default=True, type=click.FloatRange(0), help="learning rate of the RSI stream, where it learns, as a multiple of the new modules'")
 @click.option("--rsi-from", default=0, show_default=True, type=click.IntRange(0), help="step at which the RSI stream begins to learn")
 @click.option("--lam", default=.2, show_default=True, type=click.FloatRange(0), help="lambda of Eq. 13")
@@ -315,22 +320,26 @@ def experiment(name, seeds, ledger):
 @clip_option
 @rsi_option
 @seed_option
-def finetune(data, out, preset, model, clip, rsi, rsi_multiplier, rsi_from, lam, steps, batch_size, accumulate, lr, crop_px, precision, compiled, save_every, workers, tracker,
+def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, rsi_multiplier, rsi_from, lam, steps, batch_size, accumulate, lr, crop_px, precision, compiled, save_every, workers, tracker,
              clip_weights, rsi_weights, seed):
     """Train on the pixel labels of a prepared data set, on pretrained backbones; run it again to resume.
 
     On two GPUs:  accelerate launch --num_processes 2 -m rs_zeroseg.cli finetune --data ... --out ...
 
     --clip-weights and --rsi-weights also take 'random', to try things without the hub."""
+    from dataclasses import replace
     from rs_zeroseg.checkpoint import model_class, presets
     from rs_zeroseg.finetune import finetune as run
+    from rs_zeroseg.model import ABLATIONS
     from rs_zeroseg.train import TrainConfig
     policy, known = model_class(model).policy, presets(model)
     if preset not in known: raise ValueError(f"--preset {preset}: {model} has {', '.join(known)}")
     plan = TrainConfig(steps=steps, batch_size=batch_size, accumulate=accumulate, lr=lr, rsi_multiplier=rsi_multiplier, rsi_from=rsi_from, seed=seed, save_every=save_every,
                        precision=precision, compile=compiled)
     weights = [None if w == "random" else w for w in (clip_weights, rsi_weights)]
-    run(data, out, known[preset], plan, lam, clip or policy[0], rsi or policy[1], *weights, crop_px, workers, tracker)
+    config, changes = known[preset], ABLATIONS[ablation] | ({"similarity": False} if no_similarity else {})
+    if changes and model != "rs-zeroseg": raise ValueError(f"--model {model}: --ablation and --no-similarity are for rs-zeroseg")
+    run(data, out, replace(config, **changes), plan, lam, clip or policy[0], rsi or policy[1], *weights, crop_px, workers, tracker)
     click.echo(f"model in {out/'model'}\nNext:  rs_zeroseg evaluate --data data/flair/test --checkpoint {out/'model'}")
 
 # %% ../nbs/30_cli.ipynb #20000033
