@@ -260,9 +260,9 @@ def check_time(
         full = isinstance(error, torch.OutOfMemoryError)
         return Check("time", False, f"a step with {images} image(s) failed: {' '.join(str(error).split())[:120]}",
                      "give a larger --accumulate: less memory, the same step" if full else "update the driver and PyTorch so that they fit the GPU (pytorch.org), then ask again")
-    seconds = measured["seconds"]*plan.accumulate*share/images
+    seconds = measured["seconds"]*plan.accumulate*share/images                           # of a step of `plan`
     peak = f", peak {measured['peak_gb']} GB" if measured["peak_gb"] else ""
-    return Check("time", None, f"{seconds:.2f} s a step, {_duration(seconds*plan.steps)} for {plan.steps:,} steps (measured with {images} image(s) on {measured['device']}, {measured['precision']}{peak})")
+    return Check("time", None, f"{seconds:.2f} s a step, {_duration(seconds*plan.steps)} for {plan.steps:,} steps (measured with {images} image(s) on {measured['device']}, {measured['precision'].replace('no', '32 bit')}{peak})")
 
 # %% ../nbs/29_doctor.ipynb #29000033
 def plan_of(preset:str) -> TrainConfig:
