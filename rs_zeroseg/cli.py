@@ -338,7 +338,7 @@ def models(preset, image_px, words, models, device, precision, as_json):
     click.echo(f"{result['machine']}, {preset}, {image_px} px, {precision}; medians\n")
     click.echo(table([row | {"parameters": f"{row['parameters']/1e6:.1f} M", "trainable": f"{row['trainable']/1e6:.1f} M", "macs": f"{row['macs']/1e9:.1f} G"} for row in result["rows"]]))
 
-# %% ../nbs/30_cli.ipynb #20000051
+# %% ../nbs/30_cli.ipynb #20000061
 @main.command(short_help="is everything here for a long run?", epilog="Example:  rs_zeroseg doctor --preset paper")
 @click.option("--preset", default="paper", show_default=True, type=click.Choice(["pocket", "base", "base-b32", "paper"]), help="what is to be trained")
 @click.option("--data", default="data", show_default=True, type=click.Path(path_type=Path), help="folder of the sets that data_scripts/ prepared")
