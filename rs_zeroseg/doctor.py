@@ -8,7 +8,6 @@ __all__ = ['MARKS', 'RESERVE', 'SPLITS', 'Check', 'healthy', 'report', 'GPU', 'g
            'check_time', 'plan_of', 'examine']
 
 # %% ../nbs/29_doctor.ipynb #29000002
-"""Is everything here that a run of a preset needs? Asked before it starts, answered with what to do."""
 import os
 import shutil
 import sys
@@ -73,18 +72,14 @@ class GPU:
 
 def gpus() -> list[GPU]:
     "The GPUs that PyTorch sees; `CUDA_VISIBLE_DEVICES` hides some."
-    found = []
-    for i in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(i)
-        found.append(GPU(torch.cuda.get_device_name(i), total, free))
-    return found
+    return [GPU(torch.cuda.get_device_name(i), *reversed(torch.cuda.mem_get_info(i))) for i in range(torch.cuda.device_count())]   # told as (free, total)
 
 
 def check_gpus(preset:str, cards:list[GPU]) -> Check:
     "At least one, unless it is the pocket model."
     if cards: return Check("GPUs", True, f"{len(cards)}: " + ", ".join(f"{c.name}, {_gb(c.free)} of {_gb(c.total)} free" for c in cards) + f"; precision {native_precision()}")
-    built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
     if preset == "pocket": return Check("GPUs", True, "none, and none is needed")
+    built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
     return Check("GPUs", False, f"none that PyTorch sees (it is {torch.__version__}, built {built})",
                  f"run {preset} on a machine with a CUDA GPU; if this is one, nvidia-smi must list it, and PyTorch must be built for CUDA (pytorch.org). --preset pocket runs here")
 
@@ -181,8 +176,8 @@ def check_weights(
                      f"`hf download {repo} {names[0]}`, and give the file with {weights.option}")
     print(f"reading {_short(file)} ...", file=sys.stderr, flush=True)
     try: weights.read(file)
-    except ValueError as error:
-        return Check(weights.name, False, _short(error), f"delete {_short(file)}: it is fetched again" if weights.given == "hub" else f"give {names[0]} of {repo} with {weights.option}")
+    except ValueError as error:                                                          # in the cache, the file is a link into its repository's folder
+        return Check(weights.name, False, _short(error), f"delete {_short(file.parents[2])}: it is fetched again" if weights.given == "hub" else f"give {names[0]} of {repo} with {weights.option}")
     return Check(weights.name, True, f"{_short(file)}, read")
 
 # %% ../nbs/29_doctor.ipynb #29000024
@@ -290,7 +285,8 @@ def examine(
     ------
     ValueError
         If the preset is unknown."""
-    plan, cards, pocket = plan or plan_of(preset), gpus(), preset == "pocket"; crop_px = SEGMENTATION_PX if pocket else 512
+    usual, pocket = plan_of(preset), preset == "pocket"; plan = plan or usual
+    cards, crop_px = (gpus()[:1], SEGMENTATION_PX) if pocket else (gpus(), 512)          # one process is plenty for the pocket model
     weights = wanted_weights(PRESETS[preset], clip_weights, rsi_weights); fetch = sum(w.size for w in weights if w.file is None)
     silence = hub_silence() if fetch else ""
     hub = f"{constants.ENDPOINT} cannot be reached ({silence})" if silence else f"{constants.ENDPOINT} answers" if fetch else "not asked: nothing must be fetched"
