@@ -105,8 +105,8 @@ class MaskLoss:
         target, valid = self.targets(mask)
         loss = bce_loss(logits, target, valid, counts[0]) + getattr(model, "module", model).extra_loss(features, E, target, valid.float())
         if self.align is not None: loss = total_loss(loss, self.align(features.dense.float(), E, target.flatten(2).mean(-1), counts[1]), self.lam)
-        right = ((logits.argmax(1, keepdim=True) == target.argmax(1, keepdim=True)) & valid).sum()/valid.sum().clamp(min=1)
-        return loss, {"accuracy": right}
+        right = ((logits.argmax(1, keepdim=True) == target.argmax(1, keepdim=True)) & valid).sum()
+        return loss, {"accuracy": right*len(E)/counts[0].clamp(min=1e-6)}               # share of the valid pixels whose best word is the right one
 
 # %% ../nbs/28_finetune.ipynb #28000019
 def start_model(
@@ -237,8 +237,9 @@ def finetune(
     rsi_weights:str|Path|None="hub",
     crop_px:int=512,                         # side of the crops of a folder
     workers:int=2,                           # reading processes beside each training process
+    tracker:str|None=None,                   # any Accelerate tracker by name, e.g. 'tensorboard'
     progress:bool=True,
-)->Segmenter:                                # in evaluation mode, on the device where it was trained
+)->Path:                                     # `out/model`, for `load`
     """Train on the pixel labels of a prepared data set; resumes where it was stopped. Start it with `accelerate launch` for several processes.
 
     Raises
@@ -254,7 +255,7 @@ def finetune(
     words = [w for w, novel in zip(labels.words, labels.novel) if not novel]
     loss_fn = MaskLoss(model.text.encode(words), labels.novel, getattr(model, "align", None), lam)
     about = dict(model=config.kind, data=labels.name, images=len(data), crop_px=data.crop, lam=lam, clip_policy=clip, rsi_policy=rsi, clip_weights=str(clip_weights), rsi_weights=str(rsi_weights)) | asdict(config)
-    rows = fit(model, loss_fn, batches, plan, out, about, name=f"{config.kind} on {labels.name}", progress=progress)
+    rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=f"{config.kind} on {labels.name}", progress=progress)
     if loss_fn.align is not None: del model.align
     if state.is_main_process: save(model, out/"model", card=model_card(config, plan, labels, about, rows))
-    return model
+    return out/"model"

@@ -170,13 +170,13 @@ class _Interrupt:
 # %% ../nbs/14_train.ipynb #14000019
 def _gradients(accelerator, model, loss_fn, parts):
     "Forward and backward of one step's parts; returns the numbers to show, means over parts and processes."
-    counts = getattr(loss_fn, "counts", None); shown, n = {}, len(parts)
+    counts, shown, n = getattr(loss_fn, "counts", None), {}, len(parts); share = 1 if counts else 1/n
     shared = [accelerator.reduce(sum(map(counts, parts)), "mean")] if counts else []
     for i, part in enumerate(parts):
         with accelerator.no_sync(model) if i < n - 1 else nullcontext():            # gradients are exchanged once, after the last part
             loss, numbers = loss_fn(model, part, *shared)
-            accelerator.backward(loss if counts else loss/n)
-        for key, value in (numbers | {"loss": loss.detach()*(n if counts else 1)}).items(): shown[key] = shown.get(key, 0) + float(value)/n
+            accelerator.backward(loss*share)
+        for key, value in (numbers | {"loss": loss.detach()}).items(): shown[key] = shown.get(key, 0) + float(value)*share
     if accelerator.num_processes == 1: return shown
     means = accelerator.reduce(torch.tensor(list(shown.values()), device=accelerator.device, dtype=torch.float64), "mean")
     return dict(zip(shown, means.tolist()))

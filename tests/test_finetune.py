@@ -1,0 +1,109 @@
+"""The full-size networks with random weights, and the options that only they need."""
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from rs_zeroseg import load
+from rs_zeroseg.adapt import SampleDataset
+from rs_zeroseg.budget import budget
+from rs_zeroseg.checkpoint import PRESETS, presets
+from rs_zeroseg.data import FolderDataset, LabelSet
+from rs_zeroseg.encoders import TimmDense, apply_freeze
+from rs_zeroseg.finetune import MaskLoss, finetune, start_model
+from rs_zeroseg.pocket import write_domain
+from rs_zeroseg.text import make_clip
+from rs_zeroseg.train import TrainConfig, fit
+
+PLAN = TrainConfig(steps=1, warmup=0, lr=1e-3, precision="no")
+
+
+def one_step(model, images, px, words=3, plan=PLAN):
+    batch = torch.rand(images, 3, px, px), torch.randint(0, words, (images, px, px))
+    return fit(model, MaskLoss(torch.randn(words, model.vlm.dim), [False]*words, getattr(model, "align", None)), lambda start: iter([batch]*plan.steps), plan, progress=False)
+
+
+@pytest.fixture(scope="module")
+def paper():
+    "The configuration `paper` as it is, random."
+    return start_model(PRESETS["paper"], clip_weights=None, rsi_weights=None)
+
+
+def test_paper_at_full_size_makes_a_step(paper):
+    rows = one_step(paper, 1, 512, 39)
+    assert 0 < rows[-1]["loss"] < 100
+    count, own = budget("paper"), [p for n, p in paper.named_parameters() if not n.startswith("align.")]
+    assert sum(p.numel() for p in own) == count["total_parameters"]
+    assert sum(p.numel() for p in own if p.requires_grad) == count["trainable_parameters"]
+
+
+def test_nine_policies_tensor_by_tensor(paper):
+    "Full-size networks on a few patches: a policy is a matter of tensors, not of pixels."
+    paper.vlm.input_px = 28
+    learns = {"freeze": lambda n: False, "attention": lambda n: "attn." in n, "full": lambda n: True}
+    assert sum("attn." in n for n, _ in paper.vlm.named_parameters()) == 24*4 and sum("attn." in n for n, _ in paper.rsi.named_parameters()) == 12*4
+    for clip in learns:
+        for rsi in learns:
+            apply_freeze(paper.vlm, clip); apply_freeze(paper.rsi, rsi)
+            before = {n: p.detach().clone() for n, p in paper.named_parameters()}
+            one_step(paper, 1, 128)
+            for n, p in paper.named_parameters():
+                stream, _, inner = n.partition(".")
+                should = learns[clip](inner) if stream == "vlm" else learns[rsi](inner) if stream == "rsi" else True
+                assert torch.equal(p, before[n]) != should, f"clip {clip}, rsi {rsi}: {n} {'did not move' if should else 'moved'}"
+
+
+@pytest.mark.parametrize("name, grid, width", (("base-b32", 16, 512), ("base", 24, 512), ("paper", 24, 768)))
+def test_the_three_backbones_of_table_5(name, grid, width):
+    config = PRESETS[name]; model = start_model(config, "freeze", "freeze", None, None)
+    with torch.no_grad(): logits, attention, features = model(torch.rand(1, 3, 64, 64), torch.randn(2, width))
+    assert features.vlm.shape == (1, width, grid, grid) and model.rsi.dim == 768 and attention.shape == logits.shape == (1, 2, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ("rs-zeroseg", "cat-seg", "gsnet", "sed"))
+def test_loss_runs_where_the_images_are(kind):
+    "On tensors that claim to lie on a GPU, any that does not is found out."
+    model = start_model(presets(kind)["pocket"])
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cuda")
+        loss_fn = MaskLoss(torch.randn(3, 256), [False, True, False, False], getattr(model, "align", None))
+        batch = torch.rand(2, 3, 64, 64, device="cuda"), torch.zeros(2, 64, 64, dtype=torch.long, device="cuda")
+        loss, numbers = loss_fn(model, batch, loss_fn.counts(batch))
+    assert loss.device.type == numbers["accuracy"].device.type == "cuda"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
+def test_compiled_is_the_same(tmp_path):
+    folder = write_domain("potsdam", tmp_path/"set", 2, size=128); plan = TrainConfig(steps=3, batch_size=1, precision="no")
+    config = replace(PRESETS["pocket"], mscam=False, carh=False)                            # half a minute instead of a whole one
+    plain, quick = (load(finetune(folder, tmp_path/str(compiled), config, replace(plan, compile=compiled), crop_px=128, workers=0, progress=False)) for compiled in (False, True))
+    assert max((a - b).abs().max() for a, b in zip(plain.state_dict().values(), quick.state_dict().values())) < 1e-4
+
+
+def test_local_weights_in_the_peers_formats(tmp_path):
+    "OpenAI's CLIP and a DINO training checkpoint, as GSNet's RSIB is one, from files; what is kept of the run is small and stands on them again."
+    torch.manual_seed(0); save_file(make_clip("ViT-B-16").state_dict(), tmp_path/"clip.safetensors")
+    rsi = TimmDense("dino_vitb16").model.state_dict()
+    torch.save({"teacher": {f"module.backbone.{k}": v for k, v in rsi.items()} | {"module.head.last": torch.zeros(3)}, "epoch": 5}, tmp_path/"rsib.pth")
+    folder = write_domain("potsdam", tmp_path/"set", 2, size=64); files = dict(clip_weights=str(tmp_path/"clip.safetensors"), rsi_weights=str(tmp_path/"rsib.pth"))
+    config = replace(PRESETS["base"], vlm_px=64, rsi_px=64)
+    kept = finetune(folder, tmp_path/"out", config, TrainConfig(steps=1, batch_size=1, precision="no"), clip="freeze", crop_px=64, workers=0, progress=False, **files)
+    assert not any(k.startswith(("vlm.", "rsi.")) for k in load_file(kept/"model.safetensors"))
+    model, checkpoint = load(kept, **files), load_file(next((tmp_path/"out").glob("step-*"))/"model.safetensors")        # a checkpoint of the training holds all
+    assert all(torch.equal(v, checkpoint[k]) for k, v in model.state_dict().items())
+    assert all(torch.equal(model.rsi.model.state_dict()[k], v) for k, v in rsi.items())
+    assert "| clip_policy | freeze |" in (kept/"README.md").read_text(encoding="utf-8")
+
+
+def test_any_data_set_with_crops_and_labels(tmp_path):
+    folder = write_domain("potsdam", tmp_path/"set", 2, size=64); pairs = FolderDataset(folder/"images", folder/"masks", folder/"labels.json")
+    class Foreign:
+        def __len__(self): return len(pairs)
+        def __getitem__(self, n): return {"image": pairs[n]["image"]*255, "mask": pairs[n]["mask"]}
+    labels = LabelSet("foreign", [dict(value=i, name=w) for i, w in enumerate(pairs.words)] + [dict(value=255, name="none", ignore=True)])
+    finetune(SampleDataset(Foreign(), labels, crop=32), tmp_path/"out", PRESETS["pocket"], TrainConfig(steps=2, batch_size=2, precision="no"), workers=0, progress=False)
+    assert json.loads((tmp_path/"out"/"model"/"config.json").read_text(encoding="utf-8"))["model"] == "rs-zeroseg"
