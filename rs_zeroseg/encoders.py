@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLIP_MEAN', 'CLIP_STD', 'ALIASES', 'POLICIES', 'DenseStream', 'self_attention', 'ValueAttention', 'CLIPDense',
-           'backbone_state', 'TimmDense', 'LocalBlock', 'ChannelNorm', 'PocketViT', 'attention_parameters', 'joined',
-           'apply_freeze']
+           'rsi_source', 'backbone_state', 'TimmDense', 'LocalBlock', 'ChannelNorm', 'PocketViT',
+           'attention_parameters', 'joined', 'apply_freeze']
 
 # %% ../nbs/06_encoders.ipynb #06000002
 import re
@@ -117,6 +117,13 @@ ALIASES = {"dino_vitb16": "vit_base_patch16_224.dino", "dino_vitb8": "vit_base_p
            "dinov3_sat": "vit_large_patch16_dinov3.sat493m"}   # the last: self-supervised on satellite images, a ViT-L
 
 
+def rsi_source(
+    name:str,                        # a key of ALIASES, or any ViT of timm
+)->tuple[str, tuple[str, ...]]:      # for `hub_file`
+    "Where the hub keeps the weights of a ViT: repository, and the names that the file may have."
+    return timm.get_pretrained_cfg(ALIASES.get(name, name)).hf_hub_id, ("model.safetensors", "pytorch_model.bin")
+
+
 def backbone_state(
     checkpoint:dict,   # names -> tensors, or a training checkpoint that holds such a dict
 )->dict:               # names -> tensors, without prefixes
@@ -144,7 +151,7 @@ class TimmDense(DenseStream):
         cfg = model.pretrained_cfg
         super().__init__(model.num_features, model.patch_embed.patch_size[0], input_px, cfg["mean"], cfg["std"])
         self.model, self.width, self.depth = model, model.num_features, len(model.blocks)
-        if weights == "hub": weights = hub_file(cfg["hf_hub_id"], ("model.safetensors", "pytorch_model.bin"), "rsi_weights")
+        if weights == "hub": weights = hub_file(*rsi_source(name), "rsi_weights")
         if weights: self._fill(read_weights(weights), weights)
 
     def _fill(self, checkpoint, path):
