@@ -447,6 +447,8 @@ def doctor(preset, data, out, clip_weights, rsi_weights, batch_size, accumulate,
     well = healthy(checks)
     click.echo(json.dumps({"preset": preset, "ok": well, "checks": [asdict(check) for check in checks]}) if as_json else report(checks))
     if not well: click.get_current_context().exit(1)
+    if not as_json and preset != "pocket":
+        click.echo(f"Next:  accelerate launch --num_processes NUMBER_OF_GPUS -m rs_zeroseg.cli finetune --preset {preset} --data {data/'landdiscover50k'/'train'} --out {out/preset}")
 
 # %% ../nbs/30_cli.ipynb #20000036
 def notebooks() -> Path:

@@ -78,7 +78,7 @@ def crop_batches(
 class MaskLoss:
     "L_total of Eq. 13 on one word per base category: (model, (images, masks), counts) -> loss, and numbers to show."
     def __init__(self,
-        text_emb:torch.Tensor,               # (K,D_E) vectors of the base words
+        text_emb:torch.Tensor,               # (K,D_E) unit vectors of the base words
         novel:list[bool],                    # per category of the data set; K of them are False
         align:AlignmentLoss|None,            # part of the model in training; None: a model without MS-CAM's features
         lam:float=.2,                        # lambda of Eq. 13
@@ -100,11 +100,11 @@ class MaskLoss:
 
     def __call__(self, model, batch:tuple, counts:torch.Tensor) -> tuple[torch.Tensor, dict]:
         image, mask = batch; E = self.text_emb.to(image.device)
-        logits, _, features = model(image, E)
+        logits, _, features = model(image, E); features = features.full_precision()
         logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)    # (B,K,H,W)
         target, valid = self.targets(mask)
-        loss = bce_loss(logits, target, valid, counts[0]) + getattr(model, "module", model).extra_loss(features, E, target, valid.float())
-        if self.align is not None: loss = total_loss(loss, self.align(features.dense.float(), E, target.flatten(2).mean(-1), counts[1]), self.lam)
+        loss = bce_loss(logits, target, valid, counts[0]) + getattr(model, "module", model).extra_loss(features, E, target, valid.float().expand_as(target))
+        if self.align is not None: loss = total_loss(loss, self.align(features.dense, E, target.flatten(2).mean(-1), counts[1]), self.lam)
         right = ((logits.argmax(1, keepdim=True) == target.argmax(1, keepdim=True)) & valid).sum()
         return loss, {"accuracy": right*len(E)/counts[0].clamp(min=1e-6)}               # share of the valid pixels whose best word is the right one
 
@@ -180,7 +180,7 @@ def measure_step(
 )->dict:                        # 'seconds' of a step (median), 'images_per_second', 'peak_gb' of the GPU or None, 'device', 'precision'
     "Time a few training steps on random images, with random weights for backbones that would come from the hub."
     model = start_model(config, clip, rsi, None, None); cuda = torch.cuda.is_available(); times = []
-    loss_fn = MaskLoss(torch.randn(words, model.vlm.dim), [False]*words, getattr(model, "align", None))
+    loss_fn = MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, getattr(model, "align", None))
     batch = torch.rand(images, 3, crop_px, crop_px), torch.randint(0, words, (images, crop_px, crop_px))
     def tick(step):
         if cuda: torch.cuda.synchronize()

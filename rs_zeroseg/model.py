@@ -7,12 +7,13 @@ __all__ = ['ABLATIONS', 'Features', 'whole_cells', 'to_image', 'Answer', 'Stream
            'ZeroShot', 'ModelConfig', 'RSZeroSeg']
 
 # %% ../nbs/11_model.ipynb #11000002
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from accelerate.utils import convert_to_fp32
 from fastcore.basics import patch
 from torch import nn
 
@@ -30,6 +31,12 @@ class Features:
     dense:torch.Tensor|None   # (B,D,h',w') F_MSCAM (or F_DSFE in an ablation); what a baseline keeps; None for a model that reads the VLM alone
     size:tuple[int, int]      # (H,W) of the image in pixels
     seen:tuple[int, int]      # (H,W) rounded up to whole cells: what the grids cover
+
+
+@patch
+def full_precision(self:Features) -> Features:
+    "The same in 32 bit, as a loss reads it after a forward pass in 16."
+    return replace(self, **{name: convert_to_fp32(value) for name, value in vars(self).items()})
 
 
 def whole_cells(

@@ -298,13 +298,13 @@ def segmentation_loss(text_emb:torch.Tensor, align:AlignmentLoss|None, lam:float
             E = text_emb[words]; E = E + noise*torch.randn(E.shape, generator=generator)/E.shape[1]**.5
             E = F.normalize(torch.cat((E, torch.randn(1, E.shape[1], generator=generator))), dim=-1).to(image.device)   # the last is the distractor
             table, trained = F.pad(source.table[:, words], (0, 1)).to(image.device), source.trained.to(image.device)
-            logits, _, features = model(image, E)
+            logits, _, features = model(image, E); features = features.full_precision()
             target, valid = pixel_targets(mask, table, trained)
             logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)
             weight, area = rarity(mask, len(source.table)), (target*valid).flatten(2).mean(-1)
             masks = bce_loss(logits, target, valid*weight) + contest_loss(logits, target, valid, weight)
             masks = masks + getattr(model, "module", model).extra_loss(features, E, target, valid*weight)
-            loss = loss + source.share*(total_loss(masks, align(features.dense.float(), E, area), lam) if align else masks)
+            loss = loss + source.share*(total_loss(masks, align(features.dense, E, area), lam) if align else masks)
             hit, said, there = ((x & valid).sum((0, 2, 3)) for x in ((logits > 0) & (target > 0), logits > 0, target > 0))
             iou.append((hit/(said + there - hit).clamp(min=1))[there > 0].mean().item())
         return loss, {"mIoU": float(np.mean(iou))}

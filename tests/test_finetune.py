@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rs_zeroseg import load
 from rs_zeroseg.adapt import SampleDataset
 from rs_zeroseg.budget import budget
-from rs_zeroseg.checkpoint import PRESETS, presets
+from rs_zeroseg.checkpoint import MODELS, PRESETS, model_class, presets
 from rs_zeroseg.data import FolderDataset, LabelSet
 from rs_zeroseg.encoders import TimmDense, apply_freeze
 from rs_zeroseg.finetune import MaskLoss, finetune, start_model
@@ -24,7 +25,7 @@ PLAN = TrainConfig(steps=1, warmup=0, lr=1e-3, precision="no")
 
 def one_step(model, images, px, words=3, plan=PLAN):
     batch = torch.rand(images, 3, px, px), torch.randint(0, words, (images, px, px))
-    return fit(model, MaskLoss(torch.randn(words, model.vlm.dim), [False]*words, getattr(model, "align", None)), lambda start: iter([batch]*plan.steps), plan, progress=False)
+    return fit(model, MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, getattr(model, "align", None)), lambda start: iter([batch]*plan.steps), plan, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,14 @@ def test_loss_runs_where_the_images_are(kind):
         batch = torch.rand(2, 3, 64, 64, device="cuda"), torch.zeros(2, 64, 64, dtype=torch.long, device="cuda")
         loss, numbers = loss_fn(model, batch, loss_fn.counts(batch))
     assert loss.device.type == numbers["accuracy"].device.type == "cuda"
+
+
+@pytest.mark.parametrize("kind", [k for k in MODELS if k not in ("zero-shot", "training-free")])
+@pytest.mark.parametrize("precision", ("no", "bf16"))
+def test_every_method_makes_a_step_in_32_and_16_bit(kind, precision):
+    model = start_model(presets(kind)["pocket"], *model_class(kind).policy)
+    rows = one_step(model, 2, 64, plan=replace(PLAN, steps=2, precision=precision))
+    assert 0 < rows[-1]["loss"] < 100
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
