@@ -139,12 +139,28 @@ def _log(path, row):
 
 
 def _forget_after(path, step):
-    "Drop the metrics of steps that will be repeated after a resume, and a last line that a kill cut short."
-    if not path.exists(): return
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    temporary = path.with_suffix(".part")
-    temporary.write_text("".join(line + "\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+    "Drop the metrics of steps that will be repeated after a resume, and a last line that a kill cut short; returns the last row that stays."
+    if not path.exists(): return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    kept, temporary = [row for row in rows if row["step"] <= step], path.with_suffix(".part")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     temporary.replace(path)
+    return kept[-1] if kept else {}
+
+
+class _Metrics:
+    "Running means of what the steps show, and a row of them every 25 steps."
+    def __init__(self, path, last):
+        self.path, self.rows, self.began = path, [], time.perf_counter()
+        self.means = {k: v for k, v in last.items() if k not in ("step", "seconds")}          # a resumed curve goes on
+
+    def add(self, numbers):
+        for key, value in numbers.items(): self.means[key] = .95*self.means.get(key, value) + .05*value
+
+    def row(self, step):
+        "A row for the steps done so far, kept and appended to the file."
+        self.rows.append({"step": step, "seconds": round(time.perf_counter() - self.began, 1)} | {k: round(v, 7) for k, v in self.means.items()})
+        if self.path: _log(self.path, self.rows[-1])
 
 
 def _anywhere(accelerator, asked):
@@ -193,6 +209,13 @@ def _step(accelerator, model, optimizer, loss_fn, parts, config, step):
     return numbers
 
 # %% ../nbs/14_train.ipynb #14000020
+def _accelerator(config, tracker, out):
+    "Who knows devices, processes and precision."
+    precision = native_precision() if config.precision == "auto" else config.precision
+    AcceleratorState._reset_state()   # a notebook may train twice, with another precision
+    return Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out, dynamo_backend="inductor" if config.compile else None)
+
+
 def fit(
     model:nn.Module,                              # trained in place
     loss_fn:Callable,                             # (model, batch) -> (loss, dict of numbers to show); may have `counts`, see above
@@ -215,21 +238,18 @@ def fit(
         If `out` holds a run with another configuration or another number of processes; the message shows the difference.
     FloatingPointError
         If the loss is not finite."""
-    precision = native_precision() if config.precision == "auto" else config.precision
-    AcceleratorState._reset_state()   # a notebook may train twice, with another precision
-    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out,
-                              dynamo_backend="inductor" if config.compile else None)
+    accelerator = _accelerator(config, tracker, out)
     if tracker: accelerator.init_trackers(name, asdict(config))
     optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=(.9, .98)); told = asdict(config) | (about or {}) | {"processes": accelerator.num_processes}
-    model.to(accelerator.device); first, main = 0, accelerator.is_main_process
+    model.to(accelerator.device); first, main, last = 0, accelerator.is_main_process, {}
     if out is not None:
         out = Path(out); out.mkdir(parents=True, exist_ok=True)
         first = load_checkpoint(out, model, optimizer, told, accelerator.scaler, accelerator.process_index)
-        if main: _forget_after(out/"metrics.jsonl", first)
+        if main: last = _forget_after(out/"metrics.jsonl", first)
     later = [p for name, p in model.named_parameters() if name.startswith("rsi.") and p.requires_grad] if first < config.rsi_from else []
     for p in later: p.requires_grad_(False)
     wrapped, prepared = accelerator.prepare(model, optimizer)
-    rows, means, began, stream = [], {}, time.perf_counter(), batches(first*config.accumulate); model.train()
+    metrics, stream = _Metrics(out and main and out/"metrics.jsonl", last), batches(first*config.accumulate); model.train()
     bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=name, disable=not (progress and main))
     with bar, _Interrupt() as interrupt:
         for step in bar:
@@ -238,14 +258,10 @@ def fit(
                 wrapped, prepared = accelerator.free_memory(wrapped, prepared); accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 wrapped, prepared = accelerator.prepare(model, optimizer)
             parts = [send_to_device(next(stream), accelerator.device) for _ in range(config.accumulate)]
-            for key, value in _step(accelerator, wrapped, prepared, loss_fn, parts, config, step).items():
-                means[key] = .95*means.get(key, value) + .05*value
-            done = step + 1
+            metrics.add(_step(accelerator, wrapped, prepared, loss_fn, parts, config, step)); done = step + 1
             if done % 25 == 0 or done == config.steps:
-                rows.append({"step": done, "seconds": round(time.perf_counter() - began, 1)} | {k: round(v, 7) for k, v in means.items()})
-                bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()})
-                if tracker: accelerator.log(means, step=done)
-                if out is not None and main: _log(out/"metrics.jsonl", rows[-1])
+                metrics.row(done); bar.set_postfix({k: f"{v:.3f}" for k, v in metrics.means.items()})
+                if tracker: accelerator.log(metrics.means, step=done)
             asked = _anywhere(accelerator, interrupt.asked)
             if out is not None and (done % config.save_every == 0 or done == config.steps or asked):
                 random = gather_object([_random_states()])
@@ -254,4 +270,4 @@ def fit(
             if asked: raise KeyboardInterrupt
     if tracker: accelerator.end_training()
     model.eval()
-    return rows
+    return metrics.rows

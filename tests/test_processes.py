@@ -69,7 +69,7 @@ def test_one_of_two_is_killed_and_the_run_ends_as_if_it_had_not_been(folder, tmp
     code, said = run(folder, tmp_path/"killed", 1, *options)                                 # another number of processes
     assert code == 2 and "made by 2 process(es), and this run has 1" in said.splitlines()[-1]
     code, said = run(folder, tmp_path/"killed", 2, *options); assert code == 0, said
-    (_, tensors), (_, weights) = result(tmp_path/"whole"), result(tmp_path/"killed")                # the running means in the log begin anew
+    (_, tensors), (_, weights) = result(tmp_path/"whole"), result(tmp_path/"killed")
     assert all(torch.equal(weights[k], v) for k, v in tensors.items())
 
 
