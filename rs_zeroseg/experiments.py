@@ -84,7 +84,7 @@ def _commit():
 
 def map_of(model:Segmenter) -> np.ndarray:   # (192,192) index into `MAP_WORDS`
     "What a model says about the scene whose map every run keeps."
-    with torch.inference_mode(): return model.query(encode_scene(model, make_scene(MAP_SEED)), list(MAP_WORDS)).labels(0)[0].numpy()
+    with torch.inference_mode(): return model.query(encode_scene(model, make_scene(MAP_SEED)), list(MAP_WORDS)).labels(0)[0].cpu().numpy()
 
 
 def run(
