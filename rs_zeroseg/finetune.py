@@ -251,8 +251,9 @@ def finetune(
     out, state = Path(out), PartialState(cpu=not torch.cuda.is_available())
     if not isinstance(data, Dataset): data = FolderDataset(Path(data)/"images", Path(data)/"masks", Path(data)/"labels.json", crop_px, plan.seed)
     batches = crop_batches(data, plan, workers, state.process_index, state.num_processes); labels = data.labels
-    model = start_model(config, clip, rsi, clip_weights, rsi_weights, plan.seed)
     words = [w for w, novel in zip(labels.words, labels.novel) if not novel]
+    if not words: raise ValueError(f"{labels.name}: every category is novel, so there is nothing to train on; give a data set for training, or mark base categories in labels.json")
+    model = start_model(config, clip, rsi, clip_weights, rsi_weights, plan.seed)
     loss_fn = MaskLoss(model.text.encode(words), labels.novel, getattr(model, "align", None), lam)
     about = dict(model=config.kind, data=labels.name, images=len(data), crop_px=data.crop, lam=lam, clip_policy=clip, rsi_policy=rsi, clip_weights=str(clip_weights), rsi_weights=str(rsi_weights)) | asdict(config)
     rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=f"{config.kind} on {labels.name}", progress=progress)
