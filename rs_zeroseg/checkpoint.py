@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'WEIGHTS', 'MODELS', 'model_class', 'presets', 'pocket_streams', 'image_streams', 'assemble', 'build',
-           'save', 'load', 'short_card']
+           'only_ours', 'save', 'load', 'short_card']
 
 # %% ../nbs/12_checkpoint.ipynb #12000002
 import hashlib
@@ -134,6 +134,17 @@ def _left_out(pretrained, kept):
     return {stream: hashlib.sha256(json.dumps(pairs).encode()).hexdigest() for stream, pairs in rest.items()}
 
 
+def only_ours(folder:str|Path) -> None:   # that is to be replaced
+    """Nothing, if `folder` is missing or holds a checkpoint and nothing else.
+
+    Raises
+    ------
+    ValueError
+        If it holds something that `save` has not written; the message names it."""
+    strangers = [f for f in sorted(Path(folder).glob("*")) if f.name not in ("model.safetensors", "config.json", "README.md")]
+    if strangers: raise ValueError(f"{strangers[0]}: not part of a checkpoint, and {folder} would be replaced; move it away, or choose another folder")
+
+
 def save(
     model:Segmenter,
     folder:str|Path,         # made, or replaced as a whole
@@ -147,8 +158,10 @@ def save(
     Raises
     ------
     OSError
-        If it cannot be written; the message names the folder."""
-    folder = Path(folder); temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+        If it cannot be written; the message names the folder.
+    ValueError
+        If the folder holds something else."""
+    only_ours(folder); folder = Path(folder); temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     pretrained = getattr(model, "pretrained", {}); given = {name: sha for names in pretrained.values() for name, sha in names.items()}
     state = {k: v for k, v in joined(model.state_dict()).items() if k not in given or _sha256(v) != given[k]}
     tensors = {k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous() for k, v in state.items()}
@@ -158,6 +171,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
         save_file(tensors, temporary/"model.safetensors")
         (temporary/"config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (temporary/"model.safetensors").chmod((temporary/"config.json").stat().st_mode)       # else for its owner alone
         if card: (temporary/"README.md").write_text(card, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True); temporary.rename(folder)
     except (SafetensorError, OSError) as error:
@@ -199,7 +213,7 @@ def load(
 def _from_hub(name):
     "Download a checkpoint folder from the Hugging Face hub."
     from huggingface_hub import snapshot_download
-    try: return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json"]))
+    try: return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "README.md"]))
     except Exception as error:
         raise RuntimeError(f"{name}: not a folder here, and the hub did not give it ({type(error).__name__}); check the name and the network") from None
 
@@ -226,7 +240,7 @@ def _read(folder, clip_weights, rsi_weights):
     for file in (weights,) if weights.is_file() else sorted(folder.glob("*.*")):
         if file.is_file(): _refuse_pickle(file)
     for file in (folder/"config.json", weights):
-        if not file.is_file(): raise ValueError(f"{folder}: {file.name} is missing, so this is no checkpoint of rs_zeroseg")
+        if not file.is_file(): raise ValueError(f"{folder}: {file.name} is missing, so this is no checkpoint of rs_zeroseg" + (f"; did you mean {folder/'model'}?" if (folder/"model"/file.name).is_file() else ""))
     try: config = json.loads((folder/"config.json").read_text(encoding="utf-8")); tensors = load_file(weights)
     except (SafetensorError, ValueError) as error:                                       # JSON and UTF-8 errors are ValueErrors
         raise ValueError(f"{folder}: damaged checkpoint ({error}); copy or download it again") from None
@@ -235,6 +249,7 @@ def _read(folder, clip_weights, rsi_weights):
         with torch.device("meta"): assemble(built, *image_streams(built)[:2], None)      # without numbers: what fails here is the configuration's fault
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
         raise ValueError(f"{folder}/config.json: not of this version, or changed by hand ({error})") from None
+    if not left and not built.vlm.startswith("pocket"): warnings.warn(f"{folder}: made over random backbones, good for trying the commands only")
     model = build(built, clip_weights if "clip" in left else None, rsi_weights if "rsi" in left else None)
     for stream, weights in (("clip", clip_weights), ("rsi", rsi_weights)):
         if left.get(stream) != _left_out(model.pretrained, tensors).get(stream):
@@ -244,6 +259,7 @@ def _read(folder, clip_weights, rsi_weights):
     try: model.load_state_dict(rest | {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except RuntimeError as error:                                                        # the second line names the first tensor
         raise ValueError(f"{folder}: the weights do not fit config.json ({str(error).splitlines()[1].strip()}); restore the pair") from None
+    model.card = (folder/"README.md").read_text(encoding="utf-8") if (folder/"README.md").is_file() else ""
     return model.eval()
 
 # %% ../nbs/12_checkpoint.ipynb #12000026
@@ -276,7 +292,7 @@ def short_card(
 def push_to_hub(
     self:Segmenter,
     repo_id:str,           # 'owner/name'; made if it is not there
-    card:str="",           # model card in Markdown; left out: a short one
+    card:str="",           # model card in Markdown; left out: that of the folder it was loaded from, or a short one
     private:bool=False,    # of a repository that is made
 )->str:                    # address of the commit
     """Upload a checkpoint to the Hugging Face hub; nothing stays behind here.
@@ -289,7 +305,7 @@ def push_to_hub(
         If the hub cannot be reached or does not take it, e.g. because nobody is logged in."""
     from huggingface_hub import HfApi
     with tempfile.TemporaryDirectory() as folder:
-        made = save(self, Path(folder)/"model", card=card or short_card(self, repo_id))
+        made = save(self, Path(folder)/"model", card=card or getattr(self, "card", "") or short_card(self, repo_id))
         try:
             api = HfApi(); api.create_repo(repo_id, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=repo_id, folder_path=made))

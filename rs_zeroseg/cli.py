@@ -326,8 +326,11 @@ def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, rsi_m
 
     On two GPUs:  accelerate launch --num_processes 2 -m rs_zeroseg.cli finetune --data ... --out ...
 
-    --clip-weights and --rsi-weights also take 'random', to try things without the hub."""
+    To try it on a laptop:  rs_zeroseg finetune --preset pocket --steps 300 --crop-px 128 --data ... --out ...
+
+    --clip-weights and --rsi-weights also take 'random', to try things without the hub; such a model is good for nothing else."""
     from dataclasses import replace
+    from accelerate import PartialState
     from rs_zeroseg.checkpoint import model_class, presets
     from rs_zeroseg.finetune import finetune as run
     from rs_zeroseg.model import ABLATIONS
@@ -340,7 +343,7 @@ def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, rsi_m
     config, changes = known[preset], ABLATIONS[ablation] | ({"similarity": False} if no_similarity else {})
     if changes and model != "rs-zeroseg": raise ValueError(f"--model {model}: --ablation and --no-similarity are for rs-zeroseg")
     run(data, out, replace(config, **changes), plan, lam, clip or policy[0], rsi or policy[1], *weights, crop_px, workers, tracker)
-    click.echo(f"model in {out/'model'}\nNext:  rs_zeroseg evaluate --data data/flair/test --checkpoint {out/'model'}")
+    if PartialState().is_main_process: click.echo(f"model in {out/'model'}\nNext:  rs_zeroseg evaluate --data data/flair/test --checkpoint {out/'model'}")
 
 # %% ../nbs/30_cli.ipynb #20000033
 @main.command(short_help="parameters and multiply-adds of a preset", epilog="Example:  rs_zeroseg budget --preset paper --json")
@@ -441,14 +444,16 @@ def models(preset, image_px, words, models, device, precision, as_json):
 def doctor(preset, data, out, clip_weights, rsi_weights, batch_size, accumulate, as_json):
     "Say, before anything long starts, what is here and what is missing: GPUs, memory, disk, hub, weights, data, and the time from a measured step. Ends with 1 if something is missing."
     from dataclasses import asdict, replace
-    from rs_zeroseg.doctor import examine, healthy, plan_of, report
+    from rs_zeroseg.doctor import examine, gpus, healthy, plan_of, report
     plan = plan_of(preset)
     checks = examine(preset, data, out, clip_weights, rsi_weights, replace(plan, batch_size=batch_size or plan.batch_size, accumulate=accumulate))
     well = healthy(checks)
     click.echo(json.dumps({"preset": preset, "ok": well, "checks": [asdict(check) for check in checks]}) if as_json else report(checks))
     if not well: click.get_current_context().exit(1)
     if not as_json and preset != "pocket":
-        click.echo(f"Next:  accelerate launch --num_processes NUMBER_OF_GPUS -m rs_zeroseg.cli finetune --preset {preset} --data {data/'landdiscover50k'/'train'} --out {out/preset}")
+        given = {"--batch-size": batch_size, "--accumulate": accumulate if accumulate > 1 else None, "--clip-weights": clip_weights, "--rsi-weights": rsi_weights}
+        more = "".join(f" {option} {value}" for option, value in given.items() if value not in (None, "hub"))
+        click.echo(f"Next:  accelerate launch --num_processes {len(gpus())} -m rs_zeroseg.cli finetune --preset {preset} --data {data/'landdiscover50k'/'train'} --out {out/preset}{more}")
 
 # %% ../nbs/30_cli.ipynb #20000036
 def notebooks() -> Path:

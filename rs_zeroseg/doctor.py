@@ -220,14 +220,14 @@ def check_data(
     split = SPLITS[name]; folder = Path(data)/name.lower()/split; shown = _short(folder)
     command = f"python data_scripts/{name.lower()}.py --split {split}" + f" --out {shown}"*(Path(data) != Path("data"))
     again = f"move {shown} away, then `{command}`"
-    if not folder.is_dir(): return Check(name, False, f"{shown}: missing", command)
+    if not folder.is_dir(): return Check(name, False, f"{shown}: missing", f"{command} (it downloads the set, or says what to fetch by hand)")
     manifest = read_manifest(folder) or {}
     if not {"data", "split", "pairs", "published", "files"} <= manifest.keys(): return Check(name, False, f"{shown}: its manifest.json is missing or damaged", again)
     if (manifest["data"], manifest["split"]) != (name, split): return Check(name, False, f"{shown}: holds {manifest['data']}, {manifest['split']}", again)
     gone = [file for file in manifest["files"] if not (folder/file).is_file()]
     if gone: return Check(name, False, f"{shown}: {len(gone)} of {len(manifest['files'])} files are missing, the first is {gone[0]}", command)
     pairs, published = manifest["pairs"], manifest["published"]
-    if published and pairs < published: return Check(name, False, f"{shown}: miniature or incomplete: {pairs:,} of {published:,} pairs", again)
+    if pairs < (published or 100): return Check(name, False, f"{shown}: miniature or incomplete: {pairs:,} of {f'{published:,}' if published else 'many hundreds of'} pairs", again)
     return Check(name, True, f"{shown}: {pairs:,} pairs" + (f" of {published:,}" if published else ", number not published"))
 
 # %% ../nbs/29_doctor.ipynb #29000030
@@ -293,4 +293,4 @@ def examine(
     needs = [(Path(out), run_size(PRESETS[preset]), "two checkpoints and the finished model")] + [(Path(constants.HF_HUB_CACHE), fetch, "weights from the hub")]*(fetch > 0)
     return [check_gpus(preset, cards), check_batch(plan, max(1, len(cards))), check_memory(preset, plan, cards, crop_px), Check("hub", None, hub),
             *([Check("weights", True, "come with the package")] if pocket else [check_weights(w, silence) for w in weights]), *check_disk(needs),
-            *([Check("data", True, "none is needed: it draws its own")] if pocket else [check_data(name, data) for name in SPLITS]), check_time(preset, plan, cards, crop_px)]
+            *([Check("data", True, "none is needed: `rs_zeroseg train` draws its own")] if pocket else [check_data(name, data) for name in SPLITS]), check_time(preset, plan, cards, crop_px)]

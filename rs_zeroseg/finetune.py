@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader, Dataset
 
 from .budget import skeleton
-from .checkpoint import PRESETS, build, save
+from .checkpoint import PRESETS, build, only_ours, save
 from .data import IGNORE, FolderDataset, augment
 from .encoders import apply_freeze
 from .losses import AlignmentLoss, bce_loss, total_loss
@@ -53,6 +53,12 @@ class ShuffledCrops(Dataset):
         return image[0], mask[0]
 
 # %% ../nbs/28_finetune.ipynb #28000010
+def _told_plainly(loader):
+    "The batches of a loader; a file's own error instead of a reading process's traceback."
+    try: yield from loader
+    except ValueError as error: raise ValueError(str(error).rpartition("ValueError: ")[2].strip()) from None
+
+
 def crop_batches(
     data:Dataset,            # with `crop`
     plan:TrainConfig,        # its `batch_size` is shared by processes and parts
@@ -71,7 +77,7 @@ def crop_batches(
     crops = ShuffledCrops(data, plan.seed)
     def batches(start):
         numbers = [range((n*processes + rank)*share, (n*processes + rank + 1)*share) for n in range(start, plan.steps*plan.accumulate)]
-        return iter(DataLoader(crops, batch_sampler=numbers, num_workers=workers, pin_memory=torch.cuda.is_available()))
+        return _told_plainly(DataLoader(crops, batch_sampler=numbers, num_workers=workers, pin_memory=torch.cuda.is_available()))
     return batches
 
 # %% ../nbs/28_finetune.ipynb #28000013
@@ -125,8 +131,10 @@ def start_model(
         If a policy is unknown or a file does not fit.
     RuntimeError
         If the hub is needed and cannot be reached."""
+    pocket, files = config.vlm.startswith("pocket"), [w for w in (clip_weights, rsi_weights) if w not in ("hub", None)]
+    if pocket and files: raise ValueError(f"{files[0]}: the pocket encoders come with the package; leave this option out")
     torch.manual_seed(seed); model = build(config, clip_weights, rsi_weights)
-    if config.vlm.startswith("pocket"): load_encoders(None, model)
+    if pocket: load_encoders(None, model)
     return _freeze(model, clip, rsi)
 
 
@@ -249,6 +257,8 @@ def finetune(
     RuntimeError
         If the hub is needed and cannot be reached."""
     out, state = Path(out), PartialState(cpu=not torch.cuda.is_available())
+    only_ours(out/"model")
+    if plan.rsi_from and rsi == "freeze": raise ValueError(f"rsi_from is {plan.rsi_from}, but the RSI stream is frozen: choose another policy for it")
     if not isinstance(data, Dataset): data = FolderDataset(Path(data)/"images", Path(data)/"masks", Path(data)/"labels.json", crop_px, plan.seed)
     batches = crop_batches(data, plan, workers, state.process_index, state.num_processes); labels = data.labels
     words = [w for w, novel in zip(labels.words, labels.novel) if not novel]
@@ -259,4 +269,5 @@ def finetune(
     rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=f"{config.kind} on {labels.name}", progress=progress)
     if loss_fn.align is not None: del model.align
     if state.is_main_process: save(model, out/"model", card=model_card(config, plan, labels, about, rows))
+    state.wait_for_everyone()
     return out/"model"

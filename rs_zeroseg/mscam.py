@@ -50,7 +50,8 @@ def forward(self:CrossAttention,
     H, W = -(-h//sh)*sh, -(-w//sw)*sw                                       # padded to whole windows
 
     def to_windows(x):                                                      # (B,D,h,w) -> (B*windows, sh*sw, D)
-        x = F.pad(x, (0, W - w, 0, H - h), mode="replicate") if (H, W) != (h, w) else x
+        if W > w: x = torch.cat([x, x[..., -1:].expand(B, D, h, W - w)], -1)      # the last column, then the last row, repeated; torch.compile
+        if H > h: x = torch.cat([x, x[..., -1:, :].expand(B, D, H - h, W)], -2)   # fails on the backward of F.pad(..., mode="replicate")
         return x.view(B, D, H//sh, sh, W//sw, sw).permute(0, 2, 4, 3, 5, 1).reshape(-1, sh*sw, D)
 
     read = self.attend(to_windows(query), to_windows(context))

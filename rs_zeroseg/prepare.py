@@ -427,7 +427,7 @@ def fetch(
     there = sorted((folder / split).glob("*.zip")) or sorted(folder.glob("*.zip"))      # the parts of some sets have archives of the same name
     if there: return there
     wanted = ", or ".join(layout.by_hand for layout in recipe.layouts if layout.by_hand)
-    raise ValueError(f"{folder}: nothing there, and {recipe.name} ({split}) must be fetched by hand: {wanted}; put zip files there, or give them with --archive, or the unpacked folder with --source")
+    raise ValueError(f"{folder}: nothing there, and {recipe.name} ({split}) must be fetched by hand: {wanted}; then give the unpacked folder with --source, or zip files with --archive, or put them there")
 
 
 def summary(manifest:dict) -> str:

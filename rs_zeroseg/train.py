@@ -13,6 +13,7 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import gather_object, send_to_device
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -151,7 +153,7 @@ def _forget_after(path, step):
 class _Metrics:
     "Running means of what the steps show, and a row of them every 25 steps."
     def __init__(self, path, last):
-        self.path, self.rows, self.began = path, [], time.perf_counter()
+        self.path, self.rows, self.began = path, [], time.perf_counter() - last.get("seconds", 0)
         self.means = {k: v for k, v in last.items() if k not in ("step", "seconds")}          # a resumed curve goes on
 
     def add(self, numbers):
@@ -170,10 +172,11 @@ def _anywhere(accelerator, asked):
 
 
 class _Interrupt:
-    "Ctrl-C asks the loop to stop after the step in hand; a second one stops at once."
+    "Ctrl-C, or whichever of `signals` arrives, asks the loop to stop after the step in hand; a second one stops at once."
+    def __init__(self, signals): self.signals = signals if threading.current_thread() is threading.main_thread() else ()
+
     def __enter__(self):
-        self.asked, self.before = False, None
-        if threading.current_thread() is threading.main_thread(): self.before = signal.signal(signal.SIGINT, self._ask)
+        self.asked, self.before = False, {s: signal.signal(s, self._ask) for s in self.signals}
         return self
 
     def _ask(self, *_):
@@ -181,7 +184,7 @@ class _Interrupt:
         self.asked = True
 
     def __exit__(self, *_):
-        if self.before is not None: signal.signal(signal.SIGINT, self.before)
+        for s, before in self.before.items(): signal.signal(s, before)
 
 # %% ../nbs/14_train.ipynb #14000019
 def _gradients(accelerator, model, loss_fn, parts):
@@ -211,6 +214,9 @@ def _step(accelerator, model, optimizer, loss_fn, parts, config, step):
 # %% ../nbs/14_train.ipynb #14000020
 def _accelerator(config, tracker, out):
     "Who knows devices, processes and precision."
+    known = [t.value for t in get_available_trackers()]
+    if tracker and tracker not in known: raise ValueError(f"tracker {tracker!r} is not installed here, or unknown to Accelerate; there is {', '.join(known) or 'none'}")
+    warnings.filterwarnings("ignore", message="Grad strides do not match")                  # of 1x1 convolutions on several processes: harmless
     precision = native_precision() if config.precision == "auto" else config.precision
     AcceleratorState._reset_state()   # a notebook may train twice, with another precision
     return Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out, dynamo_backend="inductor" if config.compile else None)
@@ -241,6 +247,7 @@ def fit(
     accelerator = _accelerator(config, tracker, out)
     if tracker: accelerator.init_trackers(name, asdict(config))
     optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=(.9, .98)); told = asdict(config) | (about or {}) | {"processes": accelerator.num_processes}
+    told.pop("save_every")                                                                # may change between two nights
     model.to(accelerator.device); first, main, last = 0, accelerator.is_main_process, {}
     if out is not None:
         out = Path(out); out.mkdir(parents=True, exist_ok=True)
@@ -251,7 +258,8 @@ def fit(
     wrapped, prepared = accelerator.prepare(model, optimizer)
     metrics, stream = _Metrics(out and main and out/"metrics.jsonl", last), batches(first*config.accumulate); model.train()
     bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=name, disable=not (progress and main))
-    with bar, _Interrupt() as interrupt:
+    ends = (signal.SIGINT, *(signal.SIGTERM,)*(accelerator.num_processes == 1))              # the launcher of several ends them itself
+    with bar, _Interrupt(ends) as interrupt:
         for step in bar:
             if later and step == config.rsi_from:                                            # prepared anew: gradients are exchanged for what learns at that time
                 for p in later: p.requires_grad_(True)
@@ -267,7 +275,7 @@ def fit(
                 random = gather_object([_random_states()])
                 if main: save_checkpoint(out, model, optimizer, done, told, accelerator.scaler, random)
             if after_step and main: after_step(done)
-            if asked: raise KeyboardInterrupt
+            if asked: raise KeyboardInterrupt(f"step {done} of {config.steps} is saved in {out}; the same command goes on" if out is not None else "")
     if tracker: accelerator.end_training()
     model.eval()
     return metrics.rows

@@ -54,7 +54,7 @@ def workstation(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "hub_silence", lambda: pytest.fail("the hub was asked, and nothing had to be fetched"))
     monkeypatch.setattr(doctor, "measure_step", lambda config, plan, images, **_: dict(seconds=.5*images, peak_gb=6.1, device="a GPU", precision="bf16"))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2e12, 1e12, 1e12))
-    for name, split in SPLITS.items(): write_manifest(tmp_path/"data"/name.lower()/split, data=name, split=split, pairs=PAIRS[name] or 5, published=PAIRS[name])
+    for name, split in SPLITS.items(): write_manifest(tmp_path/"data"/name.lower()/split, data=name, split=split, pairs=PAIRS[name] or 500, published=PAIRS[name])
     return monkeypatch
 
 
@@ -167,7 +167,7 @@ def test_data_that_is_missing_damaged_or_a_miniature(workstation, tmp_path):
     write_manifest(data/"floodnet"/"val+test", data="FloodNet", split="test", pairs=448, published=448)
     write_manifest(data/"landdiscover50k"/"train", data="LandDiscover50K", split="train", pairs=3, published=51846)
     found = missing(); assert list(found) == list(SPLITS)
-    for name, told, todo in (("FAST", "missing", "python data_scripts/fast.py --split val"), ("Potsdam", "missing or damaged", "move data/potsdam/val away, then `python"),
+    for name, told, todo in (("FAST", "missing", "python data_scripts/fast.py --split val (it downloads the set, or says what to fetch by hand)"), ("Potsdam", "missing or damaged", "move data/potsdam/val away, then `python"),
                              ("FLAIR", "1 of 3 files are missing, the first is images/a.png", "python data_scripts/flair.py --split test"), ("FloodNet", "holds FloodNet, test", "--split val+test"),
                              ("LandDiscover50K", "miniature or incomplete: 3 of 51,846 pairs", "python data_scripts/landdiscover50k.py --split train")):
         assert told in found[name].found and todo in found[name].todo, found[name]
@@ -177,7 +177,7 @@ def test_data_that_is_missing_damaged_or_a_miniature(workstation, tmp_path):
 def test_the_command_says_what_to_do_and_ends_with_1(workstation, tmp_path):
     workstation.setattr(doctor, "gpus", lambda: []); shutil.rmtree(tmp_path/"data"/"fast")
     done = run("--preset", "base"); listed = done.stdout.partition("What to do:\n")[2].splitlines()
-    assert done.exit_code == 1 and [line[:3] for line in listed] == ["1. ", "2. "] and listed[1] == "2. python data_scripts/fast.py --split val"
+    assert done.exit_code == 1 and [line[:3] for line in listed] == ["1. ", "2. "] and listed[1] .startswith("2. python data_scripts/fast.py --split val (it downloads")
     told = run("--preset", "base", "--json"); result = json.loads(told.stdout)
     assert told.exit_code == 1 and (result["preset"], result["ok"]) == ("base", False) and [c["name"] for c in result["checks"] if c["ok"] is False] == ["GPUs", "FAST"]
     assert run("--preset", "papper").exit_code == 2

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import rasterio
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from rs_zeroseg import load
 from rs_zeroseg.adapt import SampleDataset
 from rs_zeroseg.budget import budget
-from rs_zeroseg.checkpoint import MODELS, PRESETS, model_class, presets
+from rs_zeroseg.checkpoint import MODELS, PRESETS, build, model_class, presets, save
 from rs_zeroseg.data import FolderDataset, LabelSet
 from rs_zeroseg.encoders import TimmDense, apply_freeze
 from rs_zeroseg.finetune import MaskLoss, finetune, start_model
@@ -103,3 +104,30 @@ def test_any_data_set_with_crops_and_labels(tmp_path):
     labels = LabelSet("foreign", [dict(value=i, name=w) for i, w in enumerate(pairs.words)] + [dict(value=255, name="none", ignore=True)])
     finetune(SampleDataset(Foreign(), labels, crop=32), tmp_path/"out", PRESETS["pocket"], TrainConfig(steps=2, batch_size=2, precision="no"), workers=0, progress=False)
     assert json.loads((tmp_path/"out"/"model"/"config.json").read_text(encoding="utf-8"))["model"] == "rs-zeroseg"
+
+
+def test_what_is_wrong_is_said_before_the_night(tmp_path):
+    folder = write_domain("potsdam", tmp_path/"set", 2, size=64); out = tmp_path/"out"
+    def run(**options): finetune(folder, out, **dict(config=PRESETS["pocket"], plan=TrainConfig(steps=2, batch_size=1, precision="no"), crop_px=64, workers=0, progress=False) | options)
+    (out/"model").mkdir(parents=True); (out/"model"/"thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="thesis.txt: not part of a checkpoint"): run()
+    (out/"model"/"thesis.txt").unlink()
+    with pytest.raises(ValueError, match="'tensorflow' is not installed here"): run(tracker="tensorflow")
+    with pytest.raises(ValueError, match="the RSI stream is frozen"): run(plan=TrainConfig(rsi_from=1))
+    with pytest.raises(ValueError, match="come with the package"): run(clip_weights="clip.pt")
+    with pytest.raises(ValueError, match="shared evenly"): run(plan=TrainConfig(batch_size=3, accumulate=2))
+    assert not list(out.glob("step-*"))
+    run(); run(plan=TrainConfig(steps=2, batch_size=1, precision="no", save_every=7))                        # how often it is saved may change
+
+
+@pytest.mark.parametrize("workers", (0, 1))
+def test_a_bad_mask_is_named_also_by_a_reading_process(workers, tmp_path):
+    folder = write_domain("potsdam", tmp_path/"set", 1, size=64)
+    with rasterio.open(next((folder/"masks").iterdir()), "r+") as mask: mask.write(torch.full((64, 64), 250, dtype=torch.uint8).numpy(), 1)
+    with pytest.raises(ValueError, match=r"^\S*potsdam_10000.tif: mask value 250 is not in the labels of pocket potsdam; list or ignore it there$"):
+        finetune(folder, tmp_path/"out", PRESETS["pocket"], TrainConfig(steps=2, batch_size=1), crop_px=64, workers=workers, progress=False)
+
+
+def test_random_backbones_are_called_that_when_they_are_loaded(tmp_path):
+    save(build(replace(PRESETS["base-b32"], vlm_px=32)), tmp_path/"model")
+    with pytest.warns(UserWarning, match="random backbones"): load(tmp_path/"model")
