@@ -76,3 +76,20 @@ def test_one_of_two_is_killed_and_the_run_ends_as_if_it_had_not_been(folder, tmp
 def test_a_batch_that_cannot_be_shared(folder, tmp_path):
     code, said = run(folder, tmp_path/"out", 2, "--batch-size", 3)
     assert code != 0 and "a batch of 3 images cannot be shared evenly by 2 process(es)" in said
+
+
+def test_from_a_notebook_cell(folder, tmp_path):
+    "The cell of 28_finetune, in a process that has trained nothing yet."
+    cell = f"""
+from accelerate import notebook_launcher
+from rs_zeroseg.checkpoint import PRESETS
+from rs_zeroseg.finetune import finetune
+from rs_zeroseg.train import TrainConfig
+plan = TrainConfig(steps=4, batch_size=2, precision="no", lr=1e-3)
+notebook_launcher(finetune, ({str(folder)!r}, {str(tmp_path/"cell")!r}, PRESETS["pocket"], plan, .2, "attention", "freeze", "hub", "hub", 64, 0), num_processes=2)
+"""
+    done = subprocess.run([sys.executable, "-c", cell], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    code, said = run(folder, tmp_path/"one", 1, "--steps", 4, "--batch-size", 2); assert code == 0, said
+    (found, _), (numbers, _) = result(tmp_path/"cell"), result(tmp_path/"one")
+    assert np.abs(found - numbers).max() < 1e-5
