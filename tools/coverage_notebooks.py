@@ -2,10 +2,11 @@
 
 `nbdev_test` runs the code of the notebooks, so it cannot say which lines of the package are exercised. Here each cell marked for export is
 replaced by an import of the module's names; the demonstrations and tests around it then run the package's lines. Each notebook has its own
-process; the results are combined in .coverage, and pytest adds its own with `coverage run --append`."""
+process, two at a time; the results are combined in .coverage, and pytest adds its own with `coverage run --append`."""
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from execnb.nbio import read_nb
@@ -40,6 +41,7 @@ if __name__ == "__main__":
         def coverage(*args): return subprocess.run([sys.executable, "-m", "coverage", *args], cwd=ROOT).returncode
         coverage("erase")
         notebooks = [p for folder in ("", "baselines") for p in sorted((ROOT / "nbs" / folder).glob("[0-9][0-9]_*.ipynb"))]
-        failed = [p.name for p in notebooks if coverage("run", "--parallel-mode", __file__, str(p))]
+        with ThreadPoolExecutor(2) as pool: codes = list(pool.map(lambda p: coverage("run", "--parallel-mode", __file__, str(p)), notebooks))
+        failed = [p.name for p, code in zip(notebooks, codes) if code]
         coverage("combine", "--quiet")
         if failed: sys.exit(f"failed: {', '.join(failed)}")
