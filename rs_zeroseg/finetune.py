@@ -24,10 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 from .budget import skeleton
 from .checkpoint import PRESETS, build, only_ours, save
 from .data import IGNORE, FolderDataset, augment
-from .encoders import apply_freeze
 from .losses import AlignmentLoss, bce_loss, total_loss
-from .model import ModelConfig, Segmenter, StreamConfig
-from .pretrain import load_encoders
+from .model import Segmenter, StreamConfig
+from .pretrain import load_encoders, set_learning
 from .train import TrainConfig, fit, native_precision
 
 # %% ../nbs/28_finetune.ipynb #28000005
@@ -122,7 +121,7 @@ def start_model(
     clip_weights:str|Path|None="hub",     # 'hub', a local file, or None: random; a pocket stream has those of the package
     rsi_weights:str|Path|None="hub",
     seed:int=0,                           # of the new modules
-)->Segmenter:                             # with `align`, the projection of Eq. 12, if it has features for it
+)->Segmenter:                             # with `align`, as `set_learning` of 15_pretrain leaves it
     """A model ready to be trained.
 
     Raises
@@ -135,15 +134,7 @@ def start_model(
     if pocket and files: raise ValueError(f"{files[0]}: the pocket encoders come with the package; leave this option out")
     torch.manual_seed(seed); model = build(config, clip_weights, rsi_weights)
     if pocket: load_encoders(None, model)
-    return _freeze(model, clip, rsi)
-
-
-def _freeze(model, clip, rsi):
-    "Freeze the streams of a model, and give it a projection for Eq. 12."
-    apply_freeze(model.vlm, clip); c = model.config
-    if c.rsi: apply_freeze(model.rsi, rsi)
-    if isinstance(c, ModelConfig): model.align = AlignmentLoss(c.out_dim if c.mscam else c.dim, model.vlm.dim).to(next(model.parameters()).device)
-    return model
+    return set_learning(model, clip, rsi)
 
 # %% ../nbs/28_finetune.ipynb #28000023
 def step_memory(
@@ -157,7 +148,7 @@ def step_memory(
     processes:int=1,
 )->dict:                       # bytes: 'weights', 'gradients', 'moments', 'buckets', 'activations', and their 'total'
     "What a training step keeps in the memory of one process, from shapes alone; the GPU's own context and passing work space come on top."
-    with torch.device("meta"): model = _freeze(skeleton(config), clip, rsi).train()
+    with torch.device("meta"): model = set_learning(skeleton(config), clip, rsi).train()
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu"); kept = {}
         own = {p.untyped_storage()._cdata for p in (*model.parameters(), *model.buffers())}
@@ -167,7 +158,7 @@ def step_memory(
             return tensor
 
         batch = torch.rand(images, 3, crop_px, crop_px), torch.zeros(images, crop_px, crop_px, dtype=torch.long)
-        loss_fn = MaskLoss(torch.rand(words, model.vlm.dim), [False]*words, getattr(model, "align", None))
+        loss_fn = MaskLoss(torch.rand(words, model.vlm.dim), [False]*words, model.align)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision != "no"): loss_fn(model, batch, torch.ones(2))
     learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -188,7 +179,7 @@ def measure_step(
 )->dict:                        # 'seconds' of a step (median), 'images_per_second', 'peak_gb' of the GPU or None, 'device', 'precision'
     "Time a few training steps on random images, with random weights for backbones that would come from the hub."
     model = start_model(config, clip, rsi, None, None); cuda = torch.cuda.is_available(); times = []
-    loss_fn = MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, getattr(model, "align", None))
+    loss_fn = MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, model.align)
     batch = torch.rand(images, 3, crop_px, crop_px), torch.randint(0, words, (images, crop_px, crop_px))
     def tick(step):
         if cuda: torch.cuda.synchronize()
@@ -264,10 +255,10 @@ def finetune(
     words = [w for w, novel in zip(labels.words, labels.novel) if not novel]
     if not words: raise ValueError(f"{labels.name}: every category is novel, so there is nothing to train on; give a data set for training, or mark base categories in labels.json")
     model = start_model(config, clip, rsi, clip_weights, rsi_weights, plan.seed)
-    loss_fn = MaskLoss(model.text.encode(words), labels.novel, getattr(model, "align", None), lam)
+    loss_fn = MaskLoss(model.text.encode(words), labels.novel, model.align, lam)
     about = dict(model=config.kind, data=labels.name, images=len(data), crop_px=data.crop, lam=lam, clip_policy=clip, rsi_policy=rsi, clip_weights=str(clip_weights), rsi_weights=str(rsi_weights)) | asdict(config)
     rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=f"{config.kind} on {labels.name}", progress=progress)
-    if loss_fn.align is not None: del model.align
+    del model.align
     if state.is_main_process: save(model, out/"model", card=model_card(config, plan, labels, about, rows))
     state.wait_for_everyone()
     return out/"model"

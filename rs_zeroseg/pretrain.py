@@ -7,7 +7,7 @@ __all__ = ['WORDS', 'VLM_PLAN', 'RSI_PLAN', 'SEGMENTATION_PLAN', 'SEGMENTATION_P
            'pocket_groups', 'Crops', 'augment_crops', 'pocket_scenes', 'pocket_crops', 'folder_crops', 'batches_of',
            'caption_targets', 'CaptionedVLM', 'caption_scores', 'caption_loss', 'MaskedRSI', 'masked_loss',
            'draw_words', 'pixel_targets', 'rarity', 'contest_loss', 'segmentation_loss', 'sources', 'pretrain',
-           'load_encoders', 'train_masks', 'train_pocket']
+           'load_encoders', 'set_learning', 'train_masks', 'train_pocket']
 
 # %% ../nbs/15_pretrain.ipynb #15000002
 import math
@@ -375,6 +375,18 @@ def load_encoders(folder:str|Path|None, model:Segmenter) -> Segmenter:
     return model
 
 
+def set_learning(
+    model:Segmenter,   # changed in place
+    clip:str,          # what of the VLM stream learns, one of `POLICIES` of 06_encoders
+    rsi:str,           # what of the RSI stream learns, if there is one
+)->Segmenter:          # the same, with `align`, the projection of Eq. 12; None where it has no features for it
+    "Make a model ready to learn: the streams as the policies say (Table 3), all that is new always."
+    c = model.config; apply_freeze(model.vlm, clip)
+    if c.rsi: apply_freeze(model.rsi, rsi)
+    model.align = AlignmentLoss(c.out_dim if c.mscam else c.dim, model.vlm.dim) if isinstance(c, ModelConfig) else None
+    return model
+
+
 def train_masks(
     data:list[Crops],                 # where the pixel labels come from; their shares add up to 1
     out:str|Path|None,                # folder for checkpoints; the finished model goes to `out/model`; None: keep nothing
@@ -392,9 +404,7 @@ def train_masks(
 )->tuple[Segmenter, list[dict]]:      # the model, and a row of numbers every 25 steps
     "Stage 3 on any crops; resumes where it was stopped. The defaults are the best row of Table 3."
     torch.manual_seed(seed); model = load_encoders(encoders, build(config)); text = model.text
-    apply_freeze(model.vlm, clip)
-    if config.rsi: apply_freeze(model.rsi, rsi)
-    model.align = AlignmentLoss(config.out_dim if config.mscam else config.dim, text.dim) if isinstance(config, ModelConfig) else None
+    set_learning(model, clip, rsi)
     batches = batches_of(data, plan.batch_size, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
     def after(step):
         if snapshots and (step % snapshots == 0 or step == plan.steps): _snapshot(model, Path(out)/"snapshots"/f"step-{step:06d}")

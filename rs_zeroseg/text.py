@@ -146,11 +146,12 @@ CLIP_NAMES = ("ViT-B-32", "ViT-B-16", "ViT-L-14-336")
 
 
 def clip_source(
-    name:str,                        # one of CLIP_NAMES
+    name:str,                        # of a network in open_clip
+    weights:str="openai",            # open_clip's name of its weights
 )->tuple[str, tuple[str, ...]]:      # for `hub_file`
-    "Where the hub keeps OpenAI's weights of a CLIP: repository, and the names that the file may have."
+    "Where the hub keeps the weights of a CLIP: repository, and the names that the file may have."
     import open_clip
-    return open_clip.get_pretrained_cfg(name, "openai")["hf_hub"].strip("/"), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    return open_clip.get_pretrained_cfg(name, weights)["hf_hub"].strip("/"), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def make_clip(

@@ -26,7 +26,7 @@ def test_the_loss_runs_where_the_images_are(kind):
     model = start_model(presets(kind)["pocket"])
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cuda")
-        loss_fn = MaskLoss(torch.randn(3, 256), [False, True, False, False], getattr(model, "align", None))
+        loss_fn = MaskLoss(torch.randn(3, 256), [False, True, False, False], model.align)
         batch = torch.rand(2, 3, 64, 64, device="cuda"), torch.zeros(2, 64, 64, dtype=torch.long, device="cuda")
         loss, numbers = loss_fn(model, batch, loss_fn.counts(batch))
     assert loss.device.type == numbers["accuracy"].device.type == "cuda"

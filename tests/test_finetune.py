@@ -25,7 +25,7 @@ PLAN = TrainConfig(steps=1, warmup=0, lr=1e-3, precision="no")
 
 def one_step(model, images, px, words=3, plan=PLAN):
     batch = torch.rand(images, 3, px, px), torch.randint(0, words, (images, px, px))
-    return fit(model, MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, getattr(model, "align", None)), lambda start: iter([batch]*plan.steps), plan, progress=False)
+    return fit(model, MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, model.align), lambda start: iter([batch]*plan.steps), plan, progress=False)
 
 
 @pytest.fixture(scope="module")

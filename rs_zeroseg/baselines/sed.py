@@ -20,7 +20,7 @@ from .cat_seg import word_attention
 from ..encoders import CLIP_MEAN, CLIP_STD, ChannelNorm, DenseStream
 from ..losses import bce_loss
 from ..model import Features, Segmenter, StreamConfig
-from ..text import hub_file, load_weights, read_weights
+from ..text import clip_source, hub_file, load_weights, read_weights
 
 # %% ../../nbs/baselines/04_sed.ipynb #b4000009
 class ConvBlock(nn.Module):
@@ -107,9 +107,7 @@ def conv_stream(
     if name not in CONVNEXTS: raise ValueError(f"convolutional encoder {name!r} is unknown: take one of pocket-conv, {', '.join(CONVNEXTS)}")
     import open_clip
     clip = open_clip.CLIP(**open_clip.get_model_config(name)).eval()
-    if weights == "hub":
-        repo = open_clip.get_pretrained_cfg(name, CONVNEXTS[name])["hf_hub"].strip("/")
-        weights = hub_file(repo, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"), "clip_weights")
+    if weights == "hub": weights = hub_file(*clip_source(name, CONVNEXTS[name]), "clip_weights")
     if weights: load_weights(clip, read_weights(weights), weights)
     return ConvNeXtDense(clip, input_px), clip
 
