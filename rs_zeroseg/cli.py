@@ -155,7 +155,7 @@ def look(model, path, words):
     from rs_zeroseg.data import read_image
     image = read_image(path)
     with torch.inference_mode():
-        answer = model.query(model.encode_image(image[None].to(next(model.parameters()).device)), list(words))
+        answer = model.query(model.encode_image(image[None]), list(words))
         if answer.attention is not None: return image, answer.attention[0], "A_k of Eq. 9"
         return image, answer.probability[0], "probability S_k (this model has no A_k)"
 

@@ -193,7 +193,7 @@ def evaluate_pocket(
 def encode_scene(model, scene):
     "`Features` of a pocket scene."
     image = torch.from_numpy(scene.image).permute(2, 0, 1)[None]/255                         # (1,3,H,W)
-    with torch.inference_mode(): return model.encode_image(image.to(next(model.parameters()).device))
+    with torch.inference_mode(): return model.encode_image(image)
 
 
 def name_index(scene, names):

@@ -66,7 +66,7 @@ class Reading:
         truth:np.ndarray|None=None,    # (H,W) index of the category in `CATEGORIES`, as in a pocket scene; None: not known
     ):
         self.model, self.image, self.truth, self.maps, self.precision = model, image, truth, {}, {}
-        with torch.inference_mode(): self.features = model.encode_image(image[None].to(next(model.parameters()).device))
+        with torch.inference_mode(): self.features = model.encode_image(image[None])
 
     @cached_property
     def vocabulary(self) -> torch.Tensor:

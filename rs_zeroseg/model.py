@@ -144,8 +144,8 @@ class Segmenter(nn.Module):
         "The image and its streams -> `Features.dense`, what `score` reads beside F_VLM; None: nothing."
 
     def encode_image(self, image:torch.Tensor) -> Features:
-        "(B,3,H,W) in [0,1] -> `Features`; knows no words."
-        size, image = tuple(image.shape[-2:]), whole_cells(image, self.step)
+        "(B,3,H,W) in [0,1], on any device -> `Features` on the model's; knows no words."
+        size, image = tuple(image.shape[-2:]), whole_cells(image.to(next(self.parameters()).device), self.step)
         f_vlm, *others = self.streams(image)
         return Features(F.normalize(f_vlm, dim=1), self.fuse(image, f_vlm, *others), size, tuple(image.shape[-2:]))
 

@@ -64,7 +64,7 @@ class ClosedSet(Segmenter):
         if unknown: raise ValueError(f"{unknown[0]!r} is none of {', '.join(self.words)}: a closed set knows no other word")
         return torch.eye(len(self.words))[[self.words.index(w) for w in words]]
 
-    def encode_image(self, image): return Features(self.net(image), None, *[tuple(image.shape[-2:])]*2)
+    def encode_image(self, image): return Features(self.net(image.to(next(self.parameters()).device)), None, *[tuple(image.shape[-2:])]*2)
 
     def score(self, features, text_emb): return torch.einsum("bchw,kc->bkhw", features.vlm, text_emb), None
 

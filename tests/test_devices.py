@@ -11,11 +11,12 @@ from rs_zeroseg.text import WordLlamaText
 
 
 @pytest.mark.parametrize("kind", [k for k in MODELS if k != "sed"])            # which words SED rejects depends on contents
-def test_asking_runs_where_the_model_is(kind):
+@pytest.mark.parametrize("device", ("cpu", "cuda"))                           # of the image
+def test_asking_runs_where_the_model_is(kind, device):
     model = build(presets(kind)["pocket"]); text_emb = model.encode_words(["road", "water", "tree"])
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         model.to_empty(device="cuda"); text_emb = text_emb.to("cuda")
-        answer = model.query(model.encode_image(torch.rand(1, 3, 100, 90, device="cuda")), text_emb)
+        answer = model.query(model.encode_image(torch.rand(1, 3, 100, 90, device=device)), text_emb)
         found = [answer.labels(), answer.labels(0), answer.probability, answer.attention]
         assert all(maps is None or maps.device.type == "cuda" for maps in found)
         assert predict(model, torch.rand(3, 300, 300), text_emb, block_px=256).device.type == "cpu"
