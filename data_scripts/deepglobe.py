@@ -13,7 +13,8 @@ import sys
 
 import numpy as np
 
-from rs_zeroseg.prepare import Layout, Recipe, Sample, main
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Layout, Recipe, Sample
 
 
 def pure(colours): return np.where(colours >= 128, 255, 0).astype(np.uint8)

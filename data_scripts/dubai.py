@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rs_zeroseg.data import IGNORE, LabelSet, download, file_sha256, write_labels
-from rs_zeroseg.prepare import put, read_manifest
+from rs_zeroseg.data.files import download, file_sha256
+from rs_zeroseg.data.imagery import IGNORE, LabelSet, write_labels
+from rs_zeroseg.data.prepare import put, read_manifest
 
 PAGE = "https://www.kaggle.com/datasets/humansintheloop/semantic-segmentation-of-aerial-imagery"
 URL = "https://www.kaggle.com/api/v1/datasets/download/humansintheloop/semantic-segmentation-of-aerial-imagery"

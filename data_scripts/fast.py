@@ -8,8 +8,9 @@ order and colours are those of "Generate Dataset/mapping.py" in that repository.
 """
 import sys
 
-from rs_zeroseg.prepare import Layout, Recipe, Sample, main
-from rs_zeroseg.vocab import DATASETS
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Layout, Recipe, Sample
+from rs_zeroseg.data.vocab import DATASETS
 
 COLOURS = """#007fff #003f00 #007f3f #003fff #00007f #007f7f #00003f #003f7f #003fbf #00bf7f #007fbf #003f3f #00649b #0000ff #0000bf #40bf7f #4000bf #803f3f
 #80003f #bf3f00 #ff7f00 #3f0000 #7f3f00 #3fff00 #007f00 #7f7f00 #3f003f #3f7f00 #3fbf00 #bf7f00 #7fbf00 #3f3f00 #649b00 #00ff00 #00bf00 #bf7f40

@@ -12,8 +12,9 @@ its FLAIR is the test of FLAIR #1 or #2; compare the number of pairs.
 """
 import sys
 
-from rs_zeroseg.prepare import Archive, Layout, Recipe, Sample, main
-from rs_zeroseg.vocab import DATASETS
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Archive, Layout, Recipe, Sample
+from rs_zeroseg.data.vocab import DATASETS
 
 HOME = "https://storage.gra.cloud.ovh.net/v1/AUTH_366279ce616242ebb14161b7991a8461/defi-ia/flair_data_2/"
 RECIPE = Recipe(

@@ -11,8 +11,9 @@ The JPEG images are copied whole: cutting them would compress them again, and bo
 """
 import sys
 
-from rs_zeroseg.prepare import Layout, Recipe, Sample, main
-from rs_zeroseg.vocab import DATASETS
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Layout, Recipe, Sample
+from rs_zeroseg.data.vocab import DATASETS
 
 CODES = (None, *range(1, 10))      # Background: prompted, never a pixel
 RECIPE = Recipe(

@@ -14,7 +14,8 @@ LandDiscover50K holds SAMRS, made from DOTA-v2.0, so a model trained on it has s
 """
 import sys
 
-from rs_zeroseg.prepare import Layout, Recipe, Sample, main
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Layout, Recipe, Sample
 
 CATEGORIES = (("ship", "#00003f", "boat, vessel"), ("storage tank", "#003f3f", "oil tank"), ("baseball diamond", "#003f00", "baseball field"),
               ("tennis court", "#003f7f", ""), ("basketball court", "#003fbf", ""), ("ground track field", "#003fff", "running track"),

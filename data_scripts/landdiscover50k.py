@@ -10,9 +10,10 @@ It was built from OpenEarthMap, LoveDA, DeepGlobe and SAMRS (README of GSNet), s
 """
 import sys
 
-from rs_zeroseg.prepare import Layout, Recipe, Sample, main
-from rs_zeroseg.show import colours_for
-from rs_zeroseg.vocab import LANDDISCOVER50K
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Layout, Recipe, Sample
+from rs_zeroseg.data.show import colours_for
+from rs_zeroseg.data.vocab import LANDDISCOVER50K
 
 OTHER = {"bare land": "bare soil, bare ground", "grass": "lawn, grassland", "pavement": "paved surface, developed space", "road": "street, highway",
          "tree": "trees", "water": "lake, river, open water", "agriculture land": "cropland, farmland", "buildings": "building, house, roof",

@@ -11,7 +11,8 @@ LandDiscover50K was built from these images too, so a model trained on it has se
 """
 import sys
 
-from rs_zeroseg.prepare import Archive, Layout, Recipe, Sample, main
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Archive, Layout, Recipe, Sample
 
 HOME = "https://zenodo.org/records/5706578/files/"
 RECIPE = Recipe(

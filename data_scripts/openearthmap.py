@@ -12,7 +12,8 @@ LandDiscover50K was built from these images too, so a model trained on it has se
 """
 import sys
 
-from rs_zeroseg.prepare import Archive, Layout, Recipe, Sample, main
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Archive, Layout, Recipe, Sample
 
 TOP = "OpenEarthMap.zip/OpenEarthMap/OpenEarthMap_wo_xBD/"
 ZIP = (Archive("OpenEarthMap.zip", "https://zenodo.org/records/7223446/files/OpenEarthMap.zip?download=1", "64155d1dc9d3b68536063f79878e1a67"),)

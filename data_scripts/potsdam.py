@@ -13,8 +13,9 @@ Also understood: PotsdamSplit/{img_dir,ann_dir}/val with masks of 0 to 5 (5 = cl
 """
 import sys
 
-from rs_zeroseg.prepare import Layout, Recipe, Sample, main
-from rs_zeroseg.vocab import DATASETS
+from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.recipes import Layout, Recipe, Sample
+from rs_zeroseg.data.vocab import DATASETS
 
 VAL = r"^(2_13|2_14|3_13|3_14|4_13|4_14|4_15|5_13|5_14|5_15|6_13|6_14|6_15|7_13)$"
 RECIPE = Recipe(

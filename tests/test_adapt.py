@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from rs_zeroseg.adapt import SampleDataset
-from rs_zeroseg.checkpoint import PRESETS, build
-from rs_zeroseg.data import IGNORE, FolderDataset, LabelSet, read_labels
-from rs_zeroseg.evaluate import evaluate
-from rs_zeroseg.losses import bce_loss
-from rs_zeroseg.pocket import write_domain
-from rs_zeroseg.prepare import make_miniature, prepare
-from rs_zeroseg.train import TrainConfig, fit
+from rs_zeroseg.data.adapt import SampleDataset
+from rs_zeroseg.model.checkpoint import build
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.data.imagery import IGNORE, FolderDataset, LabelSet, read_labels
+from rs_zeroseg.evidence.evaluate import evaluate
+from rs_zeroseg.model.losses import bce_loss
+from rs_zeroseg.data.pocket import write_domain
+from rs_zeroseg.data.prepare import prepare
+from rs_zeroseg.data.recipes import make_miniature
+from rs_zeroseg.training.loop import TrainConfig, fit
 
 torchgeo = pytest.importorskip("torchgeo.datasets")
 ROOT = Path(__file__).parent.parent

@@ -15,12 +15,14 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from rs_zeroseg import checkpoint, train
-from rs_zeroseg.checkpoint import PRESETS, build, load, save
-from rs_zeroseg.cli import main
-from rs_zeroseg.pocket import make_scene, write_domain, write_scene
+from rs_zeroseg.model import checkpoint
+from rs_zeroseg.training import loop as train
+from rs_zeroseg.model.checkpoint import build, load, save
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.use.cli import main
+from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
 
-SCRIPT = "from rs_zeroseg.cli import main; main(prog_name='rs_zeroseg')"
+SCRIPT = "from rs_zeroseg.use.cli import main; main(prog_name='rs_zeroseg')"
 SMALL_FILES = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400)); "
 NO_GEOREFERENCE = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

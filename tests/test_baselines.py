@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rs_zeroseg.budget import skeleton
-from rs_zeroseg.checkpoint import MODELS, build, image_streams, load, model_class, presets, save
-from rs_zeroseg.pretrain import SEGMENTATION_PLAN, load_encoders, pocket_crops, train_masks
+from rs_zeroseg.model.budget import skeleton
+from rs_zeroseg.model.checkpoint import MODELS, build, image_streams, load, model_class, presets, save
+from rs_zeroseg.training.crops import pocket_crops
+from rs_zeroseg.training.segmentation import SEGMENTATION_PLAN, load_encoders, train_masks
 
 WORDS = ["road", "water", "tennis court", "building", "tree"]
 KINDS = [k for k in MODELS if k != "zero-shot"]

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rs_zeroseg.budget import benchmark, budget, count_parameters, macs, parts_macs, skeleton
-from rs_zeroseg.checkpoint import PRESETS, build
-from rs_zeroseg.encoders import attention_parameters
+from rs_zeroseg.model.budget import benchmark, budget, count_parameters, macs, parts_macs, skeleton
+from rs_zeroseg.model.checkpoint import build
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.model.freezing import attention_parameters
 
 
 @pytest.fixture(scope="module")

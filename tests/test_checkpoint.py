@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rs_zeroseg.checkpoint import MODELS, PRESETS, build, load, presets, save
-from rs_zeroseg.encoders import TimmDense, apply_freeze, joined
-from rs_zeroseg.text import make_clip
+from rs_zeroseg.model.checkpoint import MODELS, build, load, presets, save
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.model.encoders import TimmDense
+from rs_zeroseg.model.freezing import apply_freeze, joined
+from rs_zeroseg.model.text import make_clip
 
 WORDS = ["road", "water", "tennis court"]
 TINY = dict(embed_dim=32, vision_cfg=dict(image_size=64, layers=4, width=64, head_width=16, patch_size=16),

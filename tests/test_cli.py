@@ -12,12 +12,14 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from rs_zeroseg.checkpoint import PRESETS, build, save
-from rs_zeroseg.cli import DEMO_WORDS, main
-from rs_zeroseg.model import ZeroShot
-from rs_zeroseg.pocket import make_scene, write_domain, write_scene
-from rs_zeroseg.text import make_clip
-from rs_zeroseg.vocab import tier
+from rs_zeroseg.model.checkpoint import build, save
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.use.cli import main
+from rs_zeroseg.use.map_commands import DEMO_WORDS
+from rs_zeroseg.model.segmenter import ZeroShot
+from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
+from rs_zeroseg.model.text import make_clip
+from rs_zeroseg.data.vocab import tier
 
 
 def run(*args): return CliRunner().invoke(main, [str(a) for a in args], prog_name="rs_zeroseg")
@@ -25,7 +27,7 @@ def run(*args): return CliRunner().invoke(main, [str(a) for a in args], prog_nam
 
 def script(*args):
     "A real process, for what only a process has: separate streams and an exit code."
-    return subprocess.run([sys.executable, "-c", "from rs_zeroseg.cli import main; main(prog_name='rs_zeroseg')", *map(str, args)], capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", "from rs_zeroseg.use.cli import main; main(prog_name='rs_zeroseg')", *map(str, args)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def work(tmp_path_factory):
 
 
 def test_help_is_light():
-    seen = subprocess.run([sys.executable, "-X", "importtime", "-c", "from rs_zeroseg.cli import main; main(['segment', '--help'])"], capture_output=True, text=True)
+    seen = subprocess.run([sys.executable, "-X", "importtime", "-c", "from rs_zeroseg.use.cli import main; main(['segment', '--help'])"], capture_output=True, text=True)
     assert seen.returncode == 0 and "Example:" in seen.stdout
     assert not any(f"| {name}" in " ".join(seen.stderr.split()) for name in ("torch ", "numpy ", "rasterio "))
 
@@ -125,7 +127,7 @@ def test_stderr_and_the_code_of_a_real_process(work):
 
 
 def test_interruption_is_130_and_a_defect_is_not_hidden(work, monkeypatch):
-    from rs_zeroseg.model import RSZeroSeg
+    from rs_zeroseg.model.segmenter import RSZeroSeg
     def stop(error):
         def encode(self, image): raise error
         monkeypatch.setattr(RSZeroSeg, "encode_image", encode)
@@ -137,7 +139,7 @@ def test_interruption_is_130_and_a_defect_is_not_hidden(work, monkeypatch):
 
 def test_pretrain_and_train_hand_their_options_on(monkeypatch, tmp_path):
     import inspect
-    from rs_zeroseg import pretrain as stages
+    from rs_zeroseg.training import pretrain as stages
     calls = {}
     for name in ("pretrain", "train_pocket"):
         signature = inspect.signature(getattr(stages, name))
@@ -153,7 +155,7 @@ def test_pretrain_and_train_hand_their_options_on(monkeypatch, tmp_path):
 
 def test_lab_opens_the_notebooks(monkeypatch, tmp_path):
     from jupyterlab.labapp import LabApp
-    from rs_zeroseg import cli
+    from rs_zeroseg.use import cli
     started = []
     monkeypatch.setattr(LabApp, "launch_instance", lambda argv: started.append(argv))
     assert run("lab", "--no-browser").exit_code == 0

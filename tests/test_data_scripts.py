@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_zeroseg import prepare
-from rs_zeroseg.data import IGNORE, FolderDataset, file_hash
-from rs_zeroseg.vocab import DATASETS, LANDDISCOVER50K, unseen_words
+from rs_zeroseg.data import prepare
+from rs_zeroseg.data.files import file_hash
+from rs_zeroseg.data.imagery import IGNORE, FolderDataset
+from rs_zeroseg.data.vocab import DATASETS, LANDDISCOVER50K, unseen_words
 
 ROOT = Path(__file__).parent.parent
 SPEC = importlib.util.spec_from_file_location("dubai", ROOT / "data_scripts" / "dubai.py")

@@ -3,11 +3,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rs_zeroseg.checkpoint import MODELS, PRESETS, build, presets
-from rs_zeroseg.evaluate import predict
-from rs_zeroseg.finetune import MaskLoss, start_model
-from rs_zeroseg.pretrain import WORDS, CaptionedVLM, MaskedRSI, batches_of, caption_loss, masked_loss, pocket_crops
-from rs_zeroseg.text import WordLlamaText
+from rs_zeroseg.model.checkpoint import MODELS, build, presets
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.evidence.evaluate import predict
+from rs_zeroseg.training.finetune import MaskLoss, start_model
+from rs_zeroseg.training.crops import WORDS, batches_of, pocket_crops
+from rs_zeroseg.training.pretrain import CaptionedVLM, MaskedRSI, caption_loss, masked_loss
+from rs_zeroseg.model.text import WordLlamaText
 
 
 @pytest.mark.parametrize("kind", [k for k in MODELS if k != "sed"])            # which words SED rejects depends on contents

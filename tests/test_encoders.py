@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rs_zeroseg.encoders import POLICIES, CLIPDense, PocketViT, TimmDense, apply_freeze
-from rs_zeroseg.text import CLIP_NAMES, CachedText, CLIPText, WordLlamaText, make_clip
-from rs_zeroseg.vocab import TEMPLATES
+from rs_zeroseg.model.encoders import CLIPDense, PocketViT, TimmDense
+from rs_zeroseg.model.freezing import POLICIES, apply_freeze
+from rs_zeroseg.model.text import CLIP_NAMES, CachedText, CLIPText, WordLlamaText, make_clip
+from rs_zeroseg.data.vocab import TEMPLATES
 
 
 @pytest.fixture

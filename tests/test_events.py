@@ -5,8 +5,10 @@ import time
 
 import psutil
 
-from rs_zeroseg.explore import COLOUR_MAPS, PARTS, VIEWS, AttentionExplorer
-from rs_zeroseg.vocab import caption_words
+from rs_zeroseg.use.explore import AttentionExplorer
+from rs_zeroseg.use.reading import PARTS, VIEWS
+from rs_zeroseg.use.widgets import COLOUR_MAPS
+from rs_zeroseg.data.vocab import caption_words
 
 SECONDS = float(os.environ.get("EVENT_SECONDS", 20))
 

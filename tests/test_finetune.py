@@ -10,15 +10,17 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from rs_zeroseg import load
-from rs_zeroseg.adapt import SampleDataset
-from rs_zeroseg.budget import budget
-from rs_zeroseg.checkpoint import MODELS, PRESETS, build, model_class, presets, save
-from rs_zeroseg.data import FolderDataset, LabelSet
-from rs_zeroseg.encoders import TimmDense, apply_freeze
-from rs_zeroseg.finetune import MaskLoss, finetune, start_model
-from rs_zeroseg.pocket import write_domain
-from rs_zeroseg.text import make_clip
-from rs_zeroseg.train import TrainConfig, fit
+from rs_zeroseg.data.adapt import SampleDataset
+from rs_zeroseg.model.budget import budget
+from rs_zeroseg.model.checkpoint import MODELS, build, model_class, presets, save
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.data.imagery import FolderDataset, LabelSet
+from rs_zeroseg.model.encoders import TimmDense
+from rs_zeroseg.model.freezing import apply_freeze
+from rs_zeroseg.training.finetune import MaskLoss, finetune, start_model
+from rs_zeroseg.data.pocket import write_domain
+from rs_zeroseg.model.text import make_clip
+from rs_zeroseg.training.loop import TrainConfig, fit
 
 PLAN = TrainConfig(steps=1, warmup=0, lr=1e-3, precision="no")
 

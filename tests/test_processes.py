@@ -12,7 +12,7 @@ import rasterio
 import torch
 from safetensors.torch import load_file
 
-from rs_zeroseg.pocket import write_domain
+from rs_zeroseg.data.pocket import write_domain
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun on Windows needs a build of PyTorch with libuv")
 
@@ -79,12 +79,12 @@ def test_a_batch_that_cannot_be_shared(folder, tmp_path):
 
 
 def test_from_a_notebook_cell(folder, tmp_path):
-    "The cell of 28_finetune, in a process that has trained nothing yet."
+    "The cell of 3_training/05_finetune, in a process that has trained nothing yet."
     cell = f"""
 from accelerate import notebook_launcher
-from rs_zeroseg.checkpoint import PRESETS
-from rs_zeroseg.finetune import finetune
-from rs_zeroseg.train import TrainConfig
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.training.finetune import finetune
+from rs_zeroseg.training.loop import TrainConfig
 plan = TrainConfig(steps=4, batch_size=2, precision="no", lr=1e-3)
 notebook_launcher(finetune, ({str(folder)!r}, {str(tmp_path/"cell")!r}, PRESETS["pocket"], plan, .2, "attention", "freeze", "hub", "hub", 64, 0), num_processes=2)
 """

@@ -6,11 +6,11 @@ import rasterio
 import torch
 from PIL import Image
 
-from rs_zeroseg.checkpoint import load
-from rs_zeroseg.data import map_to_labels
-from rs_zeroseg.model import Features, Segmenter
-from rs_zeroseg.pocket import make_scene
-from rs_zeroseg.raster import segment
+from rs_zeroseg.model.checkpoint import load
+from rs_zeroseg.data.imagery import map_to_labels
+from rs_zeroseg.model.segmenter import Features, Segmenter
+from rs_zeroseg.data.pocket import make_scene
+from rs_zeroseg.use.raster import segment
 
 GEO = dict(crs="EPSG:2154", transform=rasterio.Affine(.2, 0, 650_000, 0, -.2, 6_860_000))
 

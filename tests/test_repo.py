@@ -13,17 +13,17 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = [p for folder in ("", "baselines") for p in sorted((ROOT / "nbs" / folder).glob("[0-9][0-9]_*.ipynb"))]
+NOTEBOOKS = sorted((ROOT / "nbs").glob("[1-6]_*/[0-9][0-9]_*.ipynb"))
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
 def code_cells(path): return [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
 
 
-def room(path): return ("baselines." if path.parent.name == "baselines" else "") + path.stem[3:]
+def module(path): return ("baselines." if path.parent.name == "baselines" else "") + path.stem[3:]
 
 
-def place(path): return ("11", path.stem[:2]) if path.parent.name == "baselines" else (path.stem[:2], "")   # the baselines stand after 11_model
+def place(path): return ("11", path.stem[:2]) if path.parent.name == "baselines" else (path.stem[:2], "")   # the baselines stand after 2_model/07_segmenter
 
 
 def exported(path): return [s for s in code_cells(path) if re.search(r"^#\|\s*export", s, re.M)]
@@ -58,7 +58,7 @@ def test_export_in_sync(copy):
         if p.name != "__init__.py": p.unlink()
     nbdev("doclinks", "nbdev_export", copy)
     after = modules(copy)
-    assert {room(p).replace(".", "/") + ".py" for p in NOTEBOOKS} <= set(after), "a notebook exports to another module than its name says"
+    assert {module(p).replace(".", "/") + ".py" for p in NOTEBOOKS} <= set(after), "a notebook exports to another module than its name says"
     assert sorted(after) == sorted(before), "the package holds a module that no notebook makes, or lacks one: run `make export`"
     assert [n for n in after if after[n] != before[n]] == [], "run `make export`"
 
@@ -82,7 +82,7 @@ def imports(path):
 
 @by_name
 def test_import_direction(path):
-    lower = {room(p) for p in NOTEBOOKS if place(p) < place(path)}
+    lower = {module(p) for p in NOTEBOOKS if place(p) < place(path)}
     assert imports(path) - lower == set(), "an exported cell imports only from lower-numbered notebooks"
 
 
@@ -105,7 +105,7 @@ def test_shape(path):
 
 @by_name
 def test_public_names_are_documented(path):
-    module = importlib.import_module(f"rs_zeroseg.{room(path)}")
+    module = importlib.import_module(f"rs_zeroseg.{module(path)}")
     bare = []
     for name, thing in vars(module).items():
         if name.startswith("_") or getattr(thing, "__module__", "") != module.__name__: continue

@@ -15,7 +15,7 @@ KILLS = int(os.environ.get("SOAK_KILLS", 1))   # of each command
 SMALL = """
 import sys
 from dataclasses import replace
-from rs_zeroseg import pretrain as p
+from rs_zeroseg.training import pretrain as p
 out, kind, encoders = sys.argv[1:]
 plan = lambda full, steps: replace(full, steps=steps, batch_size=4, save_every=3)
 if kind == "pretrain": p.pretrain(out, scenes=6, vlm_plan=plan(p.VLM_PLAN, 30), rsi_plan=plan(p.RSI_PLAN, 20), progress=False)
@@ -26,7 +26,7 @@ else: p.train_pocket(out, encoders, scenes=6, plan=plan(p.SEGMENTATION_PLAN, 30)
 def command(kind:str, out:Path, given:Path) -> list[str]:
     "The process that makes `out` from `given`."
     if kind == "segment":
-        return [sys.executable, "-c", "from rs_zeroseg.cli import main; main()", "segment", str(given), "--words", "water,road,tree", "--out", str(out/"map.tif")]
+        return [sys.executable, "-c", "from rs_zeroseg.use.cli import main; main()", "segment", str(given), "--words", "water,road,tree", "--out", str(out/"map.tif")]
     return [sys.executable, "-c", SMALL, str(out), kind, str(given)]
 
 

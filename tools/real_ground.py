@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from rs_zeroseg.real_ground import CONTENDERS, compare
+from rs_zeroseg.evidence.real_ground import CONTENDERS, compare
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--train", type=Path, required=True, help="folder of labelled tiles (data_scripts/dubai.py)")

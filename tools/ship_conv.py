@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from ship_weights import REAL, measure
 
-from rs_zeroseg.checkpoint import WEIGHTS, build, save
-from rs_zeroseg.model import ZeroShotConfig
-from rs_zeroseg.pretrain import VLM_PLAN, WORDS, CaptionedVLM, batches_of, caption_loss, sources
-from rs_zeroseg.train import fit
+from rs_zeroseg.model.checkpoint import WEIGHTS, build, save
+from rs_zeroseg.model.segmenter import ZeroShotConfig
+from rs_zeroseg.training.crops import WORDS, batches_of, sources
+from rs_zeroseg.training.pretrain import VLM_PLAN, CaptionedVLM, caption_loss
+from rs_zeroseg.training.loop import fit
 
 CARD = """# pocket-conv-zero-shot
 

@@ -6,9 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from rs_zeroseg.checkpoint import WEIGHTS, load, save
-from rs_zeroseg.evaluate import calibrate_threshold, evaluate_pocket
-from rs_zeroseg.pocket import DOMAINS, make_scene
+from rs_zeroseg.model.checkpoint import WEIGHTS, load, save
+from rs_zeroseg.evidence.evaluate import evaluate_pocket
+from rs_zeroseg.model.metrics import calibrate_threshold
+from rs_zeroseg.data.pocket import DOMAINS, make_scene
 
 CARD = """# {title}
 

@@ -12,14 +12,15 @@ from conftest import SHOTS, free_port, new_page, serving, shoot, shown
 from PIL import Image
 
 from rs_zeroseg import load
-from rs_zeroseg.explore import Reading, heat_picture, read_source
-from rs_zeroseg.pocket import make_scene, write_scene
-from rs_zeroseg.vocab import caption_words
+from rs_zeroseg.use.reading import Reading, read_source
+from rs_zeroseg.use.widgets import heat_picture
+from rs_zeroseg.data.pocket import make_scene, write_scene
+from rs_zeroseg.data.vocab import caption_words
 
 
 @pytest.fixture(scope="module")
 def page(lab, browser):
-    with shown(lab, browser, "attention", "from rs_zeroseg.explore import AttentionExplorer\nAttentionExplorer()", ".rs-explorer .rs-picture img") as page: yield page
+    with shown(lab, browser, "attention", "from rs_zeroseg.use.explore import AttentionExplorer\nAttentionExplorer()", ".rs-explorer .rs-picture img") as page: yield page
 
 
 def box(page, name): return page.locator(f'.rs-explorer .widget-inline-hbox:has(label:text-is("{name}")) >> input, select').first
@@ -84,8 +85,8 @@ def test_models_training_difference_window(page, lab):
     type_in(page, "model", "pocket"); page.locator('.rs-explorer .widget-toggle-button:has-text("A_k")').click()
     box(page, "difference").select_option("road"); box(page, "minus").select_option("building"); page.wait_for_selector('.rs-caption:has-text("minus building")')
     type_in(page, "run", "nowhere"); page.wait_for_selector(".rs-explorer b:has-text('rs_zeroseg train --out nowhere')")
-    from rs_zeroseg.checkpoint import save
-    from rs_zeroseg.explore import UNTRAINED, model_named
+    from rs_zeroseg.model.checkpoint import save
+    from rs_zeroseg.use.reading import UNTRAINED, model_named
     for i, name in ((0, UNTRAINED), (300, "pocket")): save(model_named(name), folder / "run" / "snapshots" / f"step-{i:06d}")
     type_in(page, "run", "run"); page.wait_for_selector(".rs-explorer .widget-html:has-text('2 snapshots')")
     changed(page, lambda: page.locator(".rs-explorer .noUi-handle").nth(2).press("ArrowRight"), "road (")       # step 0
@@ -152,7 +153,7 @@ def test_a_dragged_slider_waits_for_the_kernel(page):
 
 def test_the_page_for_a_classroom(browser, tmp_path):
     port = free_port()
-    with serving(["-c", "from rs_zeroseg.cli import main; main()", "lab", "--app", "attention", "--no-browser", f"--port={port}"], port, "voila.log", tmp_path) as address, new_page(browser) as page:
+    with serving(["-c", "from rs_zeroseg.use.cli import main; main()", "lab", "--app", "attention", "--no-browser", f"--port={port}"], port, "voila.log", tmp_path) as address, new_page(browser) as page:
         page.goto(address); page.wait_for_selector(".rs-explorer .rs-picture img"); page.wait_for_timeout(1000)
         assert is_attention_of(changed(page, lambda: type_in(page, "words", "tree"), "tree (base"), "tree")
         type_in(page, "image", "/etc/hostname"); page.wait_for_selector(".rs-explorer b:has-text('upload an image')")         # no files of the host

@@ -20,7 +20,7 @@ def pick(page, part, name, option): page.locator(f'{part} .widget-dropdown:has(l
 
 
 def test_results(lab, browser):
-    with shown(lab, browser, "results", "from rs_zeroseg.results import ResultsExplorer\nResultsExplorer()", ".rs-results .rs-picture img") as page:
+    with shown(lab, browser, "results", "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()", ".rs-results .rs-picture img") as page:
         for table in ("Lambda (Table 6)", "Ablations (Table 2)", "Backbones (Table 5)", "Base and novel (Table 4)", "Efficiency (Figure 4)", "Training sources (Figure 3)", "Freezing (Table 3)"):
             changes(page, ".rs-results", lambda: pick(page, ".rs-results", "table", table)); page.wait_for_timeout(300)
             page.screenshot(path=SHOTS / f"results-{table.split()[0].lower()}.png")
@@ -34,15 +34,15 @@ def test_results(lab, browser):
 
 
 def test_losses(lab, browser):
-    with shown(lab, browser, "losses", "from rs_zeroseg.playground import LossPlayground\nLossPlayground()", ".rs-losses .rs-picture img") as page:
+    with shown(lab, browser, "losses", "from rs_zeroseg.use.playground import LossPlayground\nLossPlayground()", ".rs-losses .rs-picture img") as page:
         for i in range(3): changes(page, ".rs-losses", lambda: page.locator(".rs-losses .noUi-handle").nth(i).press("ArrowRight"))
         changes(page, ".rs-losses", lambda: pick(page, ".rs-losses", "distance D", "contrastive")); shoot(page, "losses")
         scene = page.locator(".rs-losses input[type=number]"); changes(page, ".rs-losses", lambda: (scene.fill("7"), scene.press("Enter")))
 
 
 RATING = """import numpy as np
-from rs_zeroseg.pocket import make_scene
-from rs_zeroseg.rating import Item, RatingPanel
+from rs_zeroseg.data.pocket import make_scene
+from rs_zeroseg.use.rating import Item, RatingPanel
 items = [Item(f"scene-{s}", make_scene(s, size=64).image, ["road", "tree"], {n: np.full((64, 64), k) for k, n in enumerate(("one", "two"))}) for s in (1, 2)]
 RatingPanel(items, "guest-01")"""
 
