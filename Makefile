@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks coverage test-browser test-slow lab export clean-notebooks readme workshop figures bench soak
+.PHONY: help demo test test-notebooks coverage test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak release
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -46,6 +46,10 @@ test-slow: $(STAMP)    ## the notebook cells marked slow, too
 soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, and 30 min of random events on an explorer
 	SOAK_KILLS=20 EVENT_SECONDS=1800 python -m pytest tests/test_soak.py tests/test_events.py -q -rP
 
+lint: $(STAMP)    ## ruff over notebooks and scripts, basedpyright over the package
+	ruff check
+	basedpyright --level error
+
 lab: $(STAMP)     ## JupyterLab on the notebooks
 	jupyter lab nbs
 
@@ -70,3 +74,6 @@ bench: $(STAMP)   ## parameters and multiply-adds of the presets; speed and memo
 	rs_zeroseg bench raster
 	rs_zeroseg bench query
 	rs_zeroseg bench models
+
+release: $(STAMP) ## sdist and wheel into dist/; tried in two new environments outside the checkout
+	python tools/release.py

@@ -4,17 +4,37 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-cfg = ConfigParser(delimiters=["="])
-cfg.read("settings.ini", encoding="utf-8")
-cfg = cfg["DEFAULT"]
+parser = ConfigParser(delimiters=["="])
+parser.read("settings.ini", encoding="utf-8")
+cfg = parser["DEFAULT"]
+# lab: notebooks, widgets, plotting; gis and cluster: reserved; dev: what changing the workbook needs, lab included
+extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "torchgeo", "dev")}
+extras["dev"] += extras["lab"]
 setup(
-    name=cfg["lib_name"], version=cfg["version"], description=cfg["description"], keywords=cfg["keywords"],
-    author=cfg["author"], author_email=cfg["author_email"], url=cfg["git_url"], license="Apache-2.0",
-    long_description=Path("README.md").read_text(encoding="utf-8"), long_description_content_type="text/markdown",
-    classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Education", "Intended Audience :: Science/Research",
-                 "Programming Language :: Python :: 3"],
-    packages=find_packages(include=["rs_zeroseg", "rs_zeroseg.*"]), package_data={"rs_zeroseg": ["weights/*", "ledger.jsonl"]},
-    include_package_data=True, python_requires=">=" + cfg["min_python"],
-    install_requires=cfg["requirements"].split(), extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "torchgeo")},
-    entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    name=cfg["lib_name"],
+    version=cfg["version"],
+    description=cfg["description"],
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    keywords=cfg["keywords"],
+    author=cfg["author"],
+    author_email=cfg["author_email"],
+    url=cfg["git_url"],
+    license="Apache-2.0",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Typing :: Typed",
+    ],
+    packages=find_packages(include=["rs_zeroseg", "rs_zeroseg.*"]),
+    package_data={"rs_zeroseg": ["py.typed", "ledger.jsonl", "weights/*/*", "use/static/*"]},
+    python_requires=">=" + cfg["min_python"],
+    install_requires=cfg["requirements"].split(),
+    extras_require=extras,
+    entry_points={
+        "console_scripts": cfg["console_scripts"].split(),
+        "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],
+    },
 )

@@ -1,45 +1,62 @@
-"""No GPU is needed to see that nothing is left behind on the CPU: fake tensors claim to lie on one, have no contents, and refuse to meet others."""
+"""No GPU is needed to see that nothing is left behind on the CPU.
+
+Fake tensors claim to lie on a GPU, have no contents, and refuse to meet others."""
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from rs_zeroseg.evidence.evaluate import predict
 from rs_zeroseg.model.checkpoint import MODELS, build, presets
 from rs_zeroseg.model.segmenter import PRESETS
-from rs_zeroseg.evidence.evaluate import predict
-from rs_zeroseg.training.finetune import MaskLoss, start_model
-from rs_zeroseg.training.crops import WORDS, batches_of, pocket_crops
-from rs_zeroseg.training.pretrain import CaptionedVLM, MaskedRSI, caption_loss, masked_loss
 from rs_zeroseg.model.text import WordLlamaText
+from rs_zeroseg.training.crops import WORDS, batches_of, pocket_crops
+from rs_zeroseg.training.finetune import MaskLoss, start_model
+from rs_zeroseg.training.pretrain import CaptionedVLM, MaskedRSI, caption_loss, masked_loss
 
 
-@pytest.mark.parametrize("kind", [k for k in MODELS if k != "sed"])            # which words SED rejects depends on contents
-@pytest.mark.parametrize("device", ("cpu", "cuda"))                           # of the image
+# not SED: which words it rejects depends on contents; the device is that of the image
+@pytest.mark.parametrize("kind", [k for k in MODELS if k != "sed"])
+@pytest.mark.parametrize("device", ("cpu", "cuda"))
 def test_asking_runs_where_the_model_is(kind, device):
-    model = build(presets(kind)["pocket"]); text_emb = model.encode_words(["road", "water", "tree"])
+    model = build(presets(kind)["pocket"])
+    text_emb = model.encode_words(["road", "water", "tree"])
+
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        model.to_empty(device="cuda"); text_emb = text_emb.to("cuda")
+        model.to_empty(device="cuda")
+        text_emb = text_emb.to("cuda")
         answer = model.query(model.encode_image(torch.rand(1, 3, 100, 90, device=device)), text_emb)
         found = [answer.labels(), answer.labels(0), answer.probability, answer.attention]
-        assert all(maps is None or maps.device.type == "cuda" for maps in found)
-        assert predict(model, torch.rand(3, 300, 300), text_emb, block_px=256).device.type == "cpu"
+        whole = predict(model, torch.rand(3, 300, 300), text_emb, block_px=256)
+
+    assert all(maps is None or maps.device.type == "cuda" for maps in found)
+    assert whole.device.type == "cpu"
 
 
 @pytest.mark.parametrize("kind", ("rs-zeroseg", "cat-seg", "gsnet", "sed"))
 def test_the_loss_runs_where_the_images_are(kind):
-    model = start_model(presets(kind)["pocket"])
+    model, align = start_model(presets(kind)["pocket"])
+
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cuda")
-        loss_fn = MaskLoss(torch.randn(3, 256), [False, True, False, False], model.align)
+        loss_fn = MaskLoss(torch.randn(3, 256), [False, True, False, False], align).to_empty(device="cuda")
         batch = torch.rand(2, 3, 64, 64, device="cuda"), torch.zeros(2, 64, 64, dtype=torch.long, device="cuda")
         loss, numbers = loss_fn(model, batch, loss_fn.counts(batch))
+
     assert loss.device.type == numbers["accuracy"].device.type == "cuda"
 
 
 @pytest.mark.parametrize("stage", ("captions", "hidden patches"))
 def test_pretraining_runs_where_the_images_are(stage):
-    crops, generator = next(batches_of([pocket_crops(2)], 2, 64, zoom=2)(0)); model = build(PRESETS["pocket"])
-    model, loss_fn = (CaptionedVLM(model.vlm), caption_loss(WordLlamaText().encode(list(WORDS)))) if stage == "captions" else (MaskedRSI(model.rsi), masked_loss())
+    crops, generator = next(batches_of([pocket_crops(2)], 2, 64, zoom=2)(0))
+    model = build(PRESETS["pocket"])
+    if stage == "captions":
+        model, loss_fn = CaptionedVLM(model.vlm), caption_loss(WordLlamaText().encode(list(WORDS)))
+    else:
+        model, loss_fn = MaskedRSI(model.rsi), masked_loss()
+
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cuda")
-        loss, _ = loss_fn(model, ([(source, image.to("cuda"), mask.to("cuda")) for source, image, mask in crops], generator))
+        crops = [(source, image.to("cuda"), mask.to("cuda")) for source, image, mask in crops]
+        loss, _ = loss_fn(model, (crops, generator))
+
     assert loss.device.type == "cuda"

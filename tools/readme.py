@@ -1,28 +1,37 @@
-"""README.md from the stored cells of nbs/index.ipynb; pictures go to figures/."""
+"""README.md from the stored cells of nbs/index.ipynb; pictures go to figures/ (`make readme`)."""
 import re
 from pathlib import Path
 
 import nbformat
 from nbconvert import MarkdownExporter
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
+NOTE = "<!-- Made from nbs/index.ipynb by `make readme`: edit that. -->\n\n"
+LINK = re.compile(r"\]\(((?:\w+/)*\w+\.ipynb)(#[^)]*)?\)")   # to a notebook, relative to nbs/
 
 
 def readme() -> tuple[str, dict[str, bytes]]:
     "The README's text and its pictures by path."
-    nb = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
-    nb.cells = [c for c in nb.cells if not c.source.startswith("#| hide")]
+    nb = nbformat.read(ROOT/"nbs"/"index.ipynb", as_version=4)
+    nb.cells = [cell for cell in nb.cells if not cell.source.startswith("#| hide")]
     text, resources = MarkdownExporter().from_notebook_node(nb)
     pictures = {}
     for name, data in resources["outputs"].items():
         path = f"figures/index_{name.removeprefix('output_')}"
-        text, pictures[path] = text.replace(name, path), data
-    note = "<!-- Made from nbs/index.ipynb by `make readme`: edit that. -->\n\n"
-    text = re.sub(r"\]\(((?:\w+/)*\w+\.ipynb)\)", r"](nbs/\1)", text)      # links are relative to nbs/, the README stands one above
-    return note + text.strip() + "\n", pictures
+        text = text.replace(name, path)
+        pictures[path] = data
+    text = LINK.sub(r"](nbs/\1\2)", text)                    # the README stands one folder above nbs/
+    text = text.replace("](../", "](")
+    return NOTE + text.strip() + "\n", pictures
+
+
+def main() -> None:
+    "Write the README and its pictures."
+    text, pictures = readme()
+    (ROOT/"README.md").write_text(text, encoding="utf-8")
+    for path, data in pictures.items():
+        (ROOT/path).write_bytes(data)
 
 
 if __name__ == "__main__":
-    text, pictures = readme()
-    (ROOT / "README.md").write_text(text, encoding="utf-8")
-    for path, data in pictures.items(): (ROOT / path).write_bytes(data)
+    main()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['shift_mask', 'window_attention', 'Attention', 'SpatialAttention', 'word_attention', 'ClassAttention', 'Upsample',
-           'CATSegConfig', 'Guide', 'CATSeg']
+           'CATSegConfig', 'Guide', 'CATSeg', 'lifted_cosines']
 
 # %% ../../nbs/4_baselines/02_cat_seg.ipynb #b2000002
 from dataclasses import dataclass
@@ -19,18 +19,20 @@ from ..model.segmenter import Features, Segmenter, StreamConfig
 
 # %% ../../nbs/4_baselines/02_cat_seg.ipynb #b2000009
 def shift_mask(
-    h:int, w:int,     # grid in tokens, multiples of `window`
+    h:int,            # rows of the grid in tokens, a multiple of `window`
+    w:int,            # columns, likewise
     window:int,       # side of a window
     shift:int,        # by how much the windows are moved, 0 < shift < window
 )->Tensor:            # (windows, window*window, window*window) bool, True: may attend
     "Which tokens of a shifted window are neighbours in the image, and not only after the roll."
     part, cuts = torch.zeros(h, w), (slice(0, -window), slice(-window, -shift), slice(-shift, None))
     for i, rows in enumerate(cuts):
-        for j, columns in enumerate(cuts): part[rows, columns] = 3*i + j
+        for j, columns in enumerate(cuts):
+            part[rows, columns] = 3*i + j
     part = part.view(h//window, window, w//window, window).transpose(1, 2).reshape(-1, window*window)
     return part[:, :, None] == part[:, None]
 
-
+# %% ../../nbs/4_baselines/02_cat_seg.ipynb #62bb9f7c
 def window_attention(
     qkv:Tensor,      # (N,h,w,3C) queries, keys, values
     heads:int,
@@ -38,39 +40,57 @@ def window_attention(
     shift:int,       # 0, or by how much the windows are moved
 )->Tensor:           # (N,h,w,C)
     "Attention inside windows of a grid of any size, fused, (N,h,w,3C) -> (N,h,w,C)."
-    N, h, w, _ = qkv.shape; s = window; H, W = -(-h//s)*s, -(-w//s)*s
-    if (H, W) != (h, w): qkv = F.pad(qkv, (0, 0, 0, W - w, 0, H - h))
-    if shift: qkv = qkv.roll((-shift, -shift), (1, 2))
-    qkv = qkv.view(N, H//s, s, W//s, s, 3, heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, N, H//s*(W//s)*heads, s*s, -1)
-    mask = shift_mask(H, W, s, shift).repeat_interleave(heads, 0)[None].to(qkv.device) if shift else None
-    read = F.scaled_dot_product_attention(*qkv, attn_mask=mask).view(N, H//s, W//s, heads, s, s, -1)
+    N, h, w, _ = qkv.shape
+    s = window
+    rows, columns = -(-h//s), -(-w//s)                                   # of windows
+    H, W = rows*s, columns*s
+    if (H, W) != (h, w):
+        qkv = F.pad(qkv, (0, 0, 0, W - w, 0, H - h))
+    mask = None
+    if shift:
+        qkv = qkv.roll((-shift, -shift), (1, 2))
+        mask = shift_mask(H, W, s, shift).repeat_interleave(heads, 0)[None].to(qkv.device)
+
+    qkv = qkv.view(N, rows, s, columns, s, 3, heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
+    qkv = qkv.reshape(3, N, rows*columns*heads, s*s, -1)                 # windows and heads side by side
+    read = F.scaled_dot_product_attention(*qkv, attn_mask=mask).view(N, rows, columns, heads, s, s, -1)
     read = read.permute(0, 1, 4, 2, 5, 3, 6).reshape(N, H, W, -1)
-    return (read.roll((shift, shift), (1, 2)) if shift else read)[:, :h, :w]
+    if shift:
+        read = read.roll((shift, shift), (1, 2))
+    return read[:, :h, :w]
 
 # %% ../../nbs/4_baselines/02_cat_seg.ipynb #b2000013
 class Attention(nn.Module):
-    "What both kinds of block share: pre-norm queries, keys and values with guidance, residuals, an MLP; `attend` differs."
+    "What all blocks share: pre-norm queries, keys, values, guidance if any, residuals, an MLP; `attend` differs."
     def __init__(self,
-        dim:int,       # C, channels of a token
-        heads:int=4,   # attention heads, divides `dim`
+        dim:int,             # C, channels of a token
+        heads:int=4,         # attention heads, divides `dim`
+        guided:bool=True,    # off: no guidance, and queries, keys and values without bias, as SED has it
     ):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.qkv, self.guide, self.proj = nn.Linear(dim, 3*dim), nn.Linear(dim, 2*dim, bias=False), nn.Linear(dim, dim)
+        self.qkv = nn.Linear(dim, 3*dim, bias=guided)
+        self.guide = nn.Linear(dim, 2*dim, bias=False) if guided else None
+        self.proj = nn.Linear(dim, dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 4*dim), nn.GELU(), nn.Linear(4*dim, dim))
 
     def forward(self,
-        x:Tensor,       # (B,K,h,w,C) tokens of every word's map
-        guide:Tensor,   # (B,1,h,w,C) of the image, or (K,1,1,C) of the words
-    )->Tensor:          # (B,K,h,w,C)
+        x:Tensor,                # (B,K,h,w,C) tokens of every word's map
+        guide:Tensor|None=None,  # (B,1,h,w,C) of the image, or (K,1,1,C) of the words
+    )->Tensor:                   # (B,K,h,w,C)
         "x + attention, then + MLP, (B,K,h,w,C) -> same."
-        qkv = self.qkv(self.norm1(x)); C = x.shape[-1]
-        qk = qkv[..., :2*C] + self.guide(guide)                      # the guidance speaks to queries and keys only
-        x = x + self.proj(self.attend(qk, qkv[..., 2*C:]))
+        qk, v = self.qkv(self.norm1(x)).split([2*x.shape[-1], x.shape[-1]], -1)
+        if self.guide is not None:
+            qk = qk + self.guide(guide)                              # the guidance speaks to queries and keys only
+        x = x + self.proj(self.attend(qk, v))
         return x + self.mlp(self.norm2(x))
 
+    def attend(self, qk:Tensor, v:Tensor) -> Tensor:
+        "What the tokens read: queries and keys (B,K,h,w,2C), values (B,K,h,w,C) -> (B,K,h,w,C)."
+        raise NotImplementedError
 
+# %% ../../nbs/4_baselines/02_cat_seg.ipynb #77002d86
 class SpatialAttention(Attention):
     "Each word's map by itself, inside windows: tokens (B,K,h,w,C), guidance of the image (B,1,h,w,C)."
     def __init__(self,
@@ -84,7 +104,8 @@ class SpatialAttention(Attention):
 
     def attend(self, qk:Tensor, v:Tensor) -> Tensor:
         "(B,K,h,w,2C), (B,K,h,w,C) -> (B,K,h,w,C)."
-        return window_attention(torch.cat((qk, v), -1).flatten(0, 1), self.heads, self.window, self.shift).unflatten(0, qk.shape[:2])
+        maps = torch.cat((qk, v), -1).flatten(0, 1)                  # (B*K,h,w,3C)
+        return window_attention(maps, self.heads, self.window, self.shift).unflatten(0, qk.shape[:2])
 
 # %% ../../nbs/4_baselines/02_cat_seg.ipynb #b2000017
 def word_attention(
@@ -93,14 +114,17 @@ def word_attention(
     heads:int,    # divides C
 )->Tensor:        # (B,K,h,w,C)
     "Linear attention among the K words of each place, (B,K,h,w,2C), (B,K,h,w,C) -> (B,K,h,w,C)."
-    to_places = lambda t: t.unflatten(-1, (heads, -1)).permute(0, 2, 3, 4, 1, 5)                   # (B,h,w,heads,K,d)
-    q, k = map(to_places, (F.relu(qk) + qk.clamp(max=0).exp()).chunk(2, -1))                       # elu + 1, and several times as fast
+    def to_places(t):
+        return t.unflatten(-1, (heads, -1)).permute(0, 2, 3, 4, 1, 5)    # (B,h,w,heads,K,d)
+
+    phi = F.relu(qk) + qk.clamp(max=0).exp()                             # elu + 1, and several times as fast
+    q, k = map(to_places, phi.chunk(2, -1))
     read = q @ (k.transpose(-1, -2) @ to_places(v))/(q @ k.sum(-2, keepdim=True).transpose(-1, -2))
     return read.permute(0, 4, 1, 2, 3, 5).flatten(-2)
 
 
 class ClassAttention(Attention):
-    "All words at each place, linear in K: tokens (B,K,h,w,C), guidance of the words (K,1,1,C)."
+    "All words at each place, linear in K: tokens (B,K,h,w,C), guidance of the words (K,1,1,C), if any."
     def attend(self, qk:Tensor, v:Tensor) -> Tensor:
         "(B,K,h,w,2C), (B,K,h,w,C) -> (B,K,h,w,C)."
         return word_attention(qk, v, self.heads)
@@ -115,14 +139,19 @@ class Upsample(nn.Module):
         guide:int,     # G
     ):
         super().__init__()
-        conv = lambda i: nn.Conv2d(i, outputs, 3, padding=1, bias=False)
-        norm = lambda: nn.GroupNorm(max(1, outputs//16), outputs)
+        def conv(width):
+            return nn.Conv2d(width, outputs, 3, padding=1, bias=False)
+
+        def norm():
+            return nn.GroupNorm(max(1, outputs//16), outputs)
+
         self.up, self.own, self.guide = nn.ConvTranspose2d(inputs, lifted, 2, 2), conv(lifted), conv(guide)
         self.norm, self.rest = norm(), nn.Sequential(conv(outputs), norm(), nn.ReLU(inplace=True))
 
     def forward(self, x:Tensor, guide:Tensor) -> Tensor:
         "(B,K,C,h,w), (B,G,2h,2w) -> (B,K,D,2h,2w)."
-        y = self.own(self.up(x.flatten(0, 1))).unflatten(0, x.shape[:2]) + self.guide(guide).unsqueeze(1)
+        own = self.own(self.up(x.flatten(0, 1))).unflatten(0, x.shape[:2])      # (B,K,D,2h,2w)
+        y = own + self.guide(guide).unsqueeze(1)
         return self.rest(F.relu(self.norm(y.flatten(0, 1)))).unflatten(0, x.shape[:2])
 
 # %% ../../nbs/4_baselines/02_cat_seg.ipynb #b2000025
@@ -140,7 +169,7 @@ class CATSegConfig(StreamConfig):
     guide_dims:tuple[int, ...] = (32, 16)        # channels that are joined
     up_dims:tuple[int, ...] = (64, 32)           # channels after each step
 
-
+# %% ../../nbs/4_baselines/02_cat_seg.ipynb #069713fb
 class Guide(nn.Module):
     "A block's tokens (B,W,h,w) brought to a finer grid and to few channels, -> (B,G,factor*h,factor*w)."
     def __init__(self,
@@ -160,6 +189,11 @@ class Guide(nn.Module):
 class CATSeg(Segmenter):
     "Cost aggregation: cosines of all patches and words, refined over space and over words, upsampled with guidance."
     config_type, policy, chunk, without = CATSegConfig, ("qv", "freeze"), None, dict(layers=0)
+    presets = {
+        "pocket": CATSegConfig(dim=48, window=8, taps=(1, 3), tap_dims=(64, 32), guide_dims=(16, 8), up_dims=(32, 16)),
+        "base": CATSegConfig(vlm="ViT-B-16", vlm_px=384),
+        "paper": CATSegConfig(vlm="ViT-L-14-336", vlm_px=336, taps=(8, 16)),
+    }
 
     def __init__(self,
         vlm:nn.Module,          # tapped(image, after) -> (B,D_E,h,w) in the image-text space, and maps of blocks
@@ -171,40 +205,51 @@ class CATSeg(Segmenter):
         c = self.config = config
         self.vlm, self.step = vlm, vlm.patch_px
         self.embed = nn.Conv2d(1, c.dim, 7, padding=3)
-        self.image_guide, self.text_guide = (nn.Conv2d(vlm.dim, c.dim, 3, padding=1), nn.Linear(vlm.dim, c.dim)) if c.layers else (None, None)
-        self.guides = nn.ModuleList(Guide(vlm.width, *dims, 2**(i + 1)) for i, dims in enumerate(zip(c.tap_dims, c.guide_dims)))
+        self.image_guide = nn.Conv2d(vlm.dim, c.dim, 3, padding=1) if c.layers else None
+        self.text_guide = nn.Linear(vlm.dim, c.dim) if c.layers else None
+        dims = enumerate(zip(c.tap_dims, c.guide_dims), 1)
+        self.guides = nn.ModuleList(Guide(vlm.width, dim, guide, 2**i) for i, (dim, guide) in dims)
         self.blocks = nn.ModuleList()
         for _ in range(c.layers):
-            self.blocks += (SpatialAttention(c.dim, c.heads, c.window), SpatialAttention(c.dim, c.heads, c.window, c.window//2), ClassAttention(c.dim, c.heads))
+            self.blocks.append(SpatialAttention(c.dim, c.heads, c.window))
+            self.blocks.append(SpatialAttention(c.dim, c.heads, c.window, c.window//2))
+            self.blocks.append(ClassAttention(c.dim, c.heads))
         self.up, self.last = self.upsampling(c.guide_dims), nn.Conv2d(c.up_dims[-1], 1, 3, padding=1)
         nn.init.constant_(self.last.bias, -2.)                                    # most words are nowhere
 
     def upsampling(self, guide_dims:tuple[int, ...]) -> nn.ModuleList:
         "The steps of x2; `guide_dims` are the channels that join in all."
-        c = self.config; widths = (c.dim, *c.up_dims)
-        return nn.ModuleList(Upsample(a, a - g, b, joined) for a, b, g, joined in zip(widths, widths[1:], c.guide_dims, guide_dims))
-
-
-CATSeg.presets = {
-    "pocket": CATSegConfig(dim=48, window=8, taps=(1, 3), tap_dims=(64, 32), guide_dims=(16, 8), up_dims=(32, 16)),
-    "base": CATSegConfig(vlm="ViT-B-16", vlm_px=384),
-    "paper": CATSegConfig(vlm="ViT-L-14-336", vlm_px=336, taps=(8, 16)),
-}
+        c = self.config
+        widths = (c.dim, *c.up_dims)
+        steps = zip(widths, widths[1:], c.guide_dims, guide_dims)
+        return nn.ModuleList(Upsample(inputs, inputs - own, outputs, joined) for inputs, outputs, own, joined in steps)
 
 # %% ../../nbs/4_baselines/02_cat_seg.ipynb #b2000027
 @patch
 def streams(self:CATSeg,
     image:Tensor,   # (B,3,H,W) in [0,1]
 )->tuple:           # F_VLM (B,D_E,h,w), and the blocks' maps (B,W,h,w)
-    "The VLM, and what it thought on its way."
+    "The VLM's map, and the maps that leave the blocks named in `taps`."
     return self.vlm.tapped(image, self.config.taps)
 
 
 @patch
-def fuse(self:CATSeg, image:Tensor, f_vlm:Tensor, taps:list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def fuse(self:CATSeg, image:Tensor, f_vlm:Tensor, taps:list[Tensor]) -> tuple[Tensor|None, list[Tensor]]:
     "Guidance of the spatial blocks (B,1,h,w,C) or None, and of the upsampling (B,G,2h,2w), (B,G,4h,4w)."
-    image_guide = self.image_guide(F.normalize(f_vlm, dim=1)).movedim(1, -1).unsqueeze(1) if self.blocks else None
+    image_guide = None
+    if self.image_guide is not None:
+        image_guide = self.image_guide(F.normalize(f_vlm, dim=1)).movedim(1, -1).unsqueeze(1)
     return image_guide, [guide(tap) for guide, tap in zip(self.guides, taps)]
+
+# %% ../../nbs/4_baselines/02_cat_seg.ipynb #988c80af
+def lifted_cosines(
+    embed:nn.Module,     # (N,1,h,w) -> (N,C,h,w)
+    features:Tensor,     # (B,D_E,h,w) unit vectors of an image
+    text_emb:Tensor,     # (K,D_E) unit vectors of words
+)->Tensor:               # (B*K,C,h,w)
+    "The cosines of all cells and words, each word's map lifted to C channels: (B,D_E,h,w), (K,D_E) -> (B*K,C,h,w)."
+    cost = torch.einsum("bdhw,kd->bkhw", features, text_emb)
+    return embed(cost.flatten(0, 1).unsqueeze(1))
 
 
 @patch
@@ -213,17 +258,20 @@ def costs(self:CATSeg,
     text_emb:Tensor,     # (K,D_E) unit vectors
 )->Tensor:               # (B,K,h,w,C)
     "The cosines of all patches and words, each word's map lifted to C channels."
-    cost = torch.einsum("bdhw,kd->bkhw", features.vlm, text_emb)
-    return self.embed(cost.flatten(0, 1).unsqueeze(1)).movedim(1, -1).contiguous().unflatten(0, cost.shape[:2])
+    cost = lifted_cosines(self.embed, features.vlm, text_emb)
+    return cost.movedim(1, -1).contiguous().unflatten(0, (-1, len(text_emb)))
 
-
+# %% ../../nbs/4_baselines/02_cat_seg.ipynb #b0e7040e
 @patch
 def score(self:CATSeg, features:Features, text_emb:Tensor) -> tuple[Tensor, None]:
     "`Features` and (K,D_E) -> logits (B,K,4h,4w); None, for CAT-Seg has no A_k."
-    text_emb = F.normalize(text_emb, dim=-1); image_guide, guides, *_ = features.dense
-    x = self.costs(features, text_emb)
-    if self.blocks: text_guide = self.text_guide(text_emb)[:, None, None]
-    for block in self.blocks: x = block(x, text_guide if isinstance(block, ClassAttention) else image_guide)
+    text_emb = F.normalize(text_emb, dim=-1)
+    image_guide, guides, *_ = features.dense
+    x = self.costs(features, text_emb)                                            # (B,K,h,w,C)
+    text_guide = None if self.text_guide is None else self.text_guide(text_emb)[:, None, None]
+    for block in self.blocks:
+        x = block(x, text_guide if isinstance(block, ClassAttention) else image_guide)
     x = x.movedim(-1, 2)                                                          # (B,K,C,h,w)
-    for step, guide in zip(self.up, guides): x = step(x, guide)
+    for step, guide in zip(self.up, guides):
+        x = step(x, guide)
     return self.last(x.flatten(0, 1)).unflatten(0, x.shape[:2]).squeeze(2), None

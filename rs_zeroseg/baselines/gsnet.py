@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .cat_seg import CATSeg, CATSegConfig, Guide
+from .cat_seg import CATSeg, CATSegConfig, Guide, lifted_cosines
 from ..model.dsfe import resize
 from ..model.segmenter import Features
 
@@ -28,10 +28,17 @@ class GSNetConfig(CATSegConfig):
     rsi_stride:int = 2                   # cells of F_RSI per cell of F_VLM, along a side
     fused:bool = True                    # off: CLIP's cosines alone, the RSI stream only guides
 
-
+# %% ../../nbs/4_baselines/03_gsnet.ipynb #34c8dff0
 class GSNet(CATSeg):
     "CAT-Seg on two fused cost volumes, with two streams to guide it."
     config_type, policy, without = GSNetConfig, ("qv", "freeze"), dict(fused=False)
+    presets = {
+        "pocket": GSNetConfig(
+            dim=48, window=8, taps=(1, 3), rsi_taps=(1, 3), rsi_stride=1,
+            tap_dims=(64, 32), guide_dims=(16, 8), up_dims=(32, 16)),
+        "base": GSNetConfig(vlm="ViT-B-16", vlm_px=384, rsi="dino_vitb8", rsi_px=384),
+        "paper": GSNetConfig(vlm="ViT-L-14-336", vlm_px=336, taps=(8, 16), rsi="dino_vitb8", rsi_px=384),
+    }
 
     def __init__(self,
         vlm:nn.Module,         # as for CATSeg
@@ -43,36 +50,35 @@ class GSNet(CATSeg):
         c, dim = config, config.dim
         self.rsi, self.step = rsi, max(vlm.patch_px, rsi.patch_px*c.rsi_stride)
         self.up = self.upsampling(tuple(2*g for g in c.guide_dims))
-        self.rsi_guides = nn.ModuleList(Guide(rsi.width, *dims, 2**(i + 1)//c.rsi_stride) for i, dims in enumerate(zip(c.tap_dims, c.guide_dims)))
+        dims = enumerate(zip(c.tap_dims, c.guide_dims), 1)
+        self.rsi_guides = nn.ModuleList(Guide(rsi.width, tap, guide, 2**i//c.rsi_stride) for i, (tap, guide) in dims)
         if c.fused:
             self.project = nn.Conv2d(rsi.dim, vlm.dim, c.rsi_stride, c.rsi_stride)
-            self.embed_rsi, self.fusion = nn.Conv2d(1, dim, 7, padding=3), nn.Conv2d(2*dim, dim, 7, padding=3)
-
-
-GSNet.presets = {
-    "pocket": GSNetConfig(dim=48, window=8, taps=(1, 3), rsi_taps=(1, 3), rsi_stride=1, tap_dims=(64, 32), guide_dims=(16, 8), up_dims=(32, 16)),
-    "base": GSNetConfig(vlm="ViT-B-16", vlm_px=384, rsi="dino_vitb8", rsi_px=384),
-    "paper": GSNetConfig(vlm="ViT-L-14-336", vlm_px=336, taps=(8, 16), rsi="dino_vitb8", rsi_px=384),
-}
+            self.embed_rsi = nn.Conv2d(1, dim, 7, padding=3)
+            self.fusion = nn.Conv2d(2*dim, dim, 7, padding=3)
 
 # %% ../../nbs/4_baselines/03_gsnet.ipynb #b3000010
 @patch
 def streams(self:GSNet,
     image:Tensor,   # (B,3,H,W) in [0,1]
 )->tuple:           # F_VLM (B,D_E,h,w), maps of its blocks, F_RSI (B,D_RSI,h2,w2), maps of its blocks
-    "Both backbones, and what they thought on their way."
+    "Both backbones' maps, and the maps that leave the blocks named in `taps` and `rsi_taps`."
     return *self.vlm.tapped(image, self.config.taps), *self.rsi.tapped(image, self.config.rsi_taps)
 
 
 @patch
 def fuse(self:GSNet, image:Tensor, f_vlm:Tensor, taps:list[Tensor], f_rsi:Tensor, rsi_taps:list[Tensor]) -> tuple:
-    "CAT-Seg's guidance joined with the RSI stream's; and F_RSI in the space of the text (B,D_E,h,w), unit norm, or None."
+    """CAT-Seg's guidance joined with the RSI stream's; and F_RSI in the space of the text.
+
+    The last is (B,D_E,h,w) with unit norm, or None without the fusion."""
     image_guide, guides = CATSeg.fuse(self, image, f_vlm, taps)
     ours = [resize(guide(tap), g.shape[-2:]) for guide, tap, g in zip(self.rsi_guides, rsi_taps, guides)]
-    seen = F.normalize(resize(self.project(f_rsi), f_vlm.shape[-2:]), dim=1) if self.config.fused else None
+    seen = None
+    if self.config.fused:
+        seen = F.normalize(resize(self.project(f_rsi), f_vlm.shape[-2:]), dim=1)
     return image_guide, [torch.cat(both, 1) for both in zip(guides, ours)], seen
 
-
+# %% ../../nbs/4_baselines/03_gsnet.ipynb #b52c2396
 @patch
 def costs(self:GSNet,
     features:Features,
@@ -80,7 +86,8 @@ def costs(self:GSNet,
 )->Tensor:               # (B,K,h,w,C)
     "Both cost volumes fused word by word: CLIP's lifted cosines, plus a correction in (0,1)."
     clip = CATSeg.costs(self, features, text_emb)
-    if not self.config.fused: return clip
-    cost = torch.einsum("bdhw,kd->bkhw", features.dense[2], text_emb)                         # (B,K,h,w) of the RSI stream
-    both = torch.cat((clip.flatten(0, 1).movedim(-1, 1), self.embed_rsi(cost.flatten(0, 1).unsqueeze(1))), 1).sigmoid()
+    if not self.config.fused:
+        return clip
+    rsi = lifted_cosines(self.embed_rsi, features.dense[2], text_emb)                         # (B*K,C,h,w)
+    both = torch.cat((clip.flatten(0, 1).movedim(-1, 1), rsi), 1).sigmoid()
     return clip + self.fusion(both).sigmoid().movedim(1, -1).unflatten(0, clip.shape[:2])

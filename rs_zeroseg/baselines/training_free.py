@@ -25,15 +25,19 @@ def joint_bilateral(
     sigma_space:float=1.5,    # cells
     sigma_range:float=.08,    # of the guide's values
 )->Tensor:                    # (B,D,h,w)
-    "Average each cell over neighbours that are near and look alike, (B,D,h,w) -> same; cells outside count as copies of the edge."
-    h, w = guide.shape[-2:]; total, weights = torch.zeros_like(features), features.new_zeros(len(features), 1, h, w)
-    around = lambda x: F.pad(x, (radius,)*4, mode="replicate")
-    padded, seen = around(features), around(guide)
+    """Average each cell over neighbours that are near and look alike, (B,D,h,w) -> same.
+
+    Cells outside count as copies of the edge."""
+    h, w = guide.shape[-2:]
+    padded, seen = (F.pad(x, (radius,)*4, mode="replicate") for x in (features, guide))
+    total, weights = torch.zeros_like(features), features.new_zeros(len(features), 1, h, w)
     for dy, dx in product(range(2*radius + 1), repeat=2):
-        here = slice(dy, dy + h), slice(dx, dx + w)
+        rows, columns = slice(dy, dy + h), slice(dx, dx + w)                 # the neighbour of every cell at this shift
         distance = ((dy - radius)**2 + (dx - radius)**2)/(2*sigma_space**2)
-        weight = (-(seen[..., here[0], here[1]] - guide).square().sum(1, keepdim=True)/(2*sigma_range**2) - distance).exp()
-        total.addcmul_(padded[..., here[0], here[1]], weight); weights += weight
+        difference = (seen[..., rows, columns] - guide).square().sum(1, keepdim=True)
+        weight = (-difference/(2*sigma_range**2) - distance).exp()           # (B,1,h,w)
+        total.addcmul_(padded[..., rows, columns], weight)
+        weights += weight
     return total/weights
 
 # %% ../../nbs/4_baselines/01_training_free.ipynb #b1000012
@@ -45,10 +49,15 @@ class TrainingFreeConfig(StreamConfig):
     steps:int = 2                # of x2, each filtered; 0: stay on the VLM's grid
     share:float = .3             # of the image's own vector that is taken away; 0: none
 
-
+# %% ../../nbs/4_baselines/01_training_free.ipynb #ac8ef2fc
 class TrainingFree(Segmenter):
     "The dense VLM, upsampled along the image's edges, less a share of what it says of the whole image."
     config_type, policy, without = TrainingFreeConfig, ("freeze", "freeze"), dict(steps=0, share=0.)
+    presets = {
+        "pocket": TrainingFreeConfig(),
+        "base": TrainingFreeConfig(vlm="ViT-B-16", vlm_px=384),
+        "paper": TrainingFreeConfig(vlm="ViT-L-14-336", vlm_px=336),
+    }
 
     def __init__(self,
         vlm:nn.Module,                # (B,3,H,W) -> (B,D_E,h,w), in the joint image-text space
@@ -62,20 +71,18 @@ class TrainingFree(Segmenter):
 
     def streams(self, image:Tensor) -> tuple[Tensor]:
         "(B,3,H,W) -> F_VLM (B,D_E,h,w)."
-        return self.vlm(image),
+        return (self.vlm(image),)
 
     def fuse(self, image:Tensor, f_vlm:Tensor) -> Tensor:
         "The image and F_VLM (B,D_E,h,w) -> (B,D_E,f*h,f*w), f = 2 to the power of `steps`."
         f = f_vlm = F.normalize(f_vlm, dim=1)
         for _ in range(self.config.steps):
             size = tuple(2*n for n in f.shape[-2:])
-            f = joint_bilateral(resize(f, size), F.interpolate(image, size, mode="bilinear", antialias=True))
+            guide = F.interpolate(image, size, mode="bilinear", antialias=True)
+            f = joint_bilateral(resize(f, size), guide)
         return f - self.config.share*F.normalize(f_vlm.mean((2, 3), keepdim=True), dim=1)
 
     def score(self, features:Features, text_emb:Tensor) -> tuple[Tensor, None]:
         "`Features` and (K,D_E) -> logits (B,K,f*h,f*w); None, for there is no A_k."
         cosine = torch.einsum("bdhw,kd->bkhw", features.dense, F.normalize(text_emb, dim=-1))
         return self.similarity[0].exp()*cosine + self.similarity[1], None
-
-
-TrainingFree.presets = {"pocket": TrainingFreeConfig(), "base": TrainingFreeConfig(vlm="ViT-B-16", vlm_px=384), "paper": TrainingFreeConfig(vlm="ViT-L-14-336", vlm_px=336)}

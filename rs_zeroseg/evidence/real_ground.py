@@ -4,52 +4,64 @@
 
 # %% auto #0
 __all__ = ['UNET_PLAN', 'CONTENDERS', 'UNet', 'ClosedSet', 'closed_loss', 'train_unet', 'withhold', 'train_open', 'steps_in',
-           'compare', 'mean_interval', 'read_runs']
+           'compare', 'told', 'read_runs']
 
 # %% ../../nbs/5_evidence/05_real_ground.ipynb #21000002
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import scipy.stats
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..data.imagery import FolderDataset
 from .evaluate import evaluate
+from .experiments import interval
 from ..model.checkpoint import load
+from ..model.dsfe import resize
 from ..model.segmenter import Features, Segmenter
 from ..training.crops import Crops, batches_of, folder_crops
 from ..training.loop import TrainConfig, fit
 from ..training.segmentation import SEGMENTATION_PLAN, SEGMENTATION_PX, SEGMENTATION_ZOOM, train_masks
 
 # %% ../../nbs/5_evidence/05_real_ground.ipynb #21000005
+def _block(inputs:int, outputs:int) -> nn.Sequential:
+    "Two 3x3 convolutions, each with batch norm and ReLU."
+    layers = []
+    for channels in (inputs, outputs):
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
 class UNet(nn.Module):
     "A small U-Net, image (B,3,H,W) in [0,1] -> logits (B,classes,H,W); any size."
     def __init__(self, classes:int, widths:Sequence[int]=(24, 48, 96, 128)):
         super().__init__()
-        def block(i, o): return nn.Sequential(*(m for a in (i, o) for m in (nn.Conv2d(a, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU())))
-        self.down = nn.ModuleList(block(i, o) for i, o in zip((3, *widths), widths))
-        self.up = nn.ModuleList(block(i + o, o) for i, o in zip(widths[:0:-1], widths[-2::-1]))
+        self.down = nn.ModuleList(_block(i, o) for i, o in zip((3, *widths), widths))
+        self.up = nn.ModuleList(_block(i + o, o) for i, o in zip(widths[:0:-1], widths[-2::-1]))
         self.out = nn.Conv2d(widths[0], classes, 1)
 
-    def forward(self, image):
+    def forward(self, image:torch.Tensor) -> torch.Tensor:
         x, kept = image*2 - 1, []
-        for i, block in enumerate(self.down):
-            kept.append(x := block(F.max_pool2d(x, 2, ceil_mode=True) if i else x))
+        for level, block in enumerate(self.down):
+            if level:
+                x = F.max_pool2d(x, 2, ceil_mode=True)        # (B,C,ceil(h/2),ceil(w/2))
+            x = block(x)
+            kept.append(x)
         for block, skip in zip(self.up, kept[-2::-1]):
-            x = block(torch.cat((F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False), skip), 1))
+            x = resize(x, skip.shape[-2:])
+            x = block(torch.cat((x, skip), 1))
         return self.out(x)
 
 # %% ../../nbs/5_evidence/05_real_ground.ipynb #21000008
 class ClosedSet(Segmenter):
-    "A network with one output per category behind the two-step face."
+    "A network with one output per category behind the two-step interface."
     def __init__(self, net:nn.Module, words:Sequence[str]):
         super().__init__(None)
         self.net, self.words = net, list(words)
@@ -62,32 +74,43 @@ class ClosedSet(Segmenter):
         ValueError
             If a word is none of the categories."""
         unknown = [w for w in words if w not in self.words]
-        if unknown: raise ValueError(f"{unknown[0]!r} is none of {', '.join(self.words)}: a closed set knows no other word")
+        if unknown:
+            known = ", ".join(self.words)
+            raise ValueError(f"{unknown[0]!r} is none of {known}: a closed set knows no other word")
         return torch.eye(len(self.words))[[self.words.index(w) for w in words]]
 
-    def encode_image(self, image): return Features(self.net(image.to(next(self.parameters()).device)), None, *[tuple(image.shape[-2:])]*2)
+    def encode_image(self, image:torch.Tensor) -> Features:
+        "(B,3,H,W) in [0,1] -> the network's scores in the place of F_VLM."
+        size, device = tuple(image.shape[-2:]), next(self.parameters()).device
+        return Features(self.net(image.to(device)), None, size, size)
 
-    def score(self, features, text_emb): return torch.einsum("bchw,kc->bkhw", features.vlm, text_emb), None
+    def score(self, features:Features, text_emb:torch.Tensor) -> tuple[torch.Tensor, None]:
+        "The outputs that the words mean, (B,K,H,W)."
+        return torch.einsum("bchw,kc->bkhw", features.vlm, text_emb), None
+
+# %% ../../nbs/5_evidence/05_real_ground.ipynb #21000011
+UNET_PLAN = TrainConfig(
+    batch_size=8, lr=2e-3, backbone_multiplier=1., weight_decay=.01, warmup=20, save_every=10**6, precision="no",
+)
 
 
-def closed_loss(model:nn.Module, batch) -> tuple[torch.Tensor, dict]:
+def closed_loss(model:nn.Module, batch:tuple) -> tuple[torch.Tensor, dict]:
     "Loss function of the U-Net for `fit`: cross-entropy over the labelled pixels."
     (_, image, mask), = batch[0]
     return F.cross_entropy(model(image), mask, ignore_index=255), {}
 
-# %% ../../nbs/5_evidence/05_real_ground.ipynb #21000011
-UNET_PLAN = TrainConfig(batch_size=8, lr=2e-3, backbone_multiplier=1., weight_decay=.01, warmup=20, save_every=10**6, precision="no")
-
 
 def train_unet(data:Crops, classes:int, seed:int, steps:int) -> UNet:
     "The closed set's training, on crops of the same size and zoom as RS-ZeroSeg's."
-    torch.manual_seed(seed); net = UNet(classes)
-    fit(net, closed_loss, batches_of([data], UNET_PLAN.batch_size, SEGMENTATION_PX, seed, zoom=SEGMENTATION_ZOOM), replace(UNET_PLAN, steps=steps), progress=False)
+    torch.manual_seed(seed)
+    net = UNet(classes)
+    batches = batches_of([data], UNET_PLAN.batch_size, SEGMENTATION_PX, seed, zoom=SEGMENTATION_ZOOM)
+    fit(net, closed_loss, batches, replace(UNET_PLAN, steps=steps), progress=False)
     return net.eval()
 
 
 def withhold(
-    data:Crops,               # of one folder
+    data:Crops,               # of one folder; changed in place
     words:Sequence[str],      # its categories, in the order of the mask's indices
     left_out:Sequence[str],   # those whose masks nobody may see
 )->Crops:                     # the same data
@@ -99,23 +122,42 @@ def withhold(
 def train_open(data:Crops, encoders:str|Path, seed:int, steps:int) -> Segmenter:
     "RS-ZeroSeg's stage 3 on these crops alone."
     plan = replace(SEGMENTATION_PLAN, steps=steps, warmup=20, save_every=10**6)
-    with tempfile.TemporaryDirectory() as out: return train_masks([data], out, encoders, seed, plan=plan, progress=False)[0]
+    with tempfile.TemporaryDirectory() as out:
+        model, _ = train_masks([data], out, encoders, seed, plan=plan, progress=False)
+    return model
 
-
+# %% ../../nbs/5_evidence/05_real_ground.ipynb #ba6e8bf3
 def steps_in(
     seconds:float,
-    train,              # steps -> anything; trains for so many steps
+    train:Callable,     # steps -> anything; trains for so many steps
     trial:int=20,       # steps of the trial
 )->int:
     "How many steps of `train` fit into `seconds`; what it costs to start is not counted."
     def timed(steps):
-        began = time.perf_counter(); train(steps)
+        began = time.perf_counter()
+        train(steps)
         return time.perf_counter() - began
+
     timed(1)                                                        # warms up
-    return max(1, int(seconds/max((timed(trial) - timed(1))/(trial - 1), 1e-4)))
+    per_step = (timed(trial) - timed(1))/(trial - 1)
+    return max(1, int(seconds/max(per_step, 1e-4)))
 
 # %% ../../nbs/5_evidence/05_real_ground.ipynb #21000014
-CONTENDERS = {"U-Net": (), "RS-ZeroSeg": (), "without road": ("road",), "without water": ("water",)}   # name -> masks left out
+# name -> masks left out
+CONTENDERS = {"U-Net": (), "RS-ZeroSeg": (), "without road": ("road",), "without water": ("water",)}
+
+
+def _train(who:str, data:Crops, words:Sequence[str], encoders:str|Path, seed:int, steps:int) -> Segmenter:
+    "One of `CONTENDERS`, trained."
+    if who == "U-Net":
+        return ClosedSet(train_unet(data, len(words), seed, steps), words)
+    return train_open(data, encoders, seed, steps)
+
+
+def _score(model:Segmenter, test:FolderDataset) -> dict:
+    "mIoU and per_class of a model, percent."
+    report = evaluate(model, test, progress=False).as_dict()
+    return dict(mIoU=report["mIoU"], per_class=report["per_class"])
 
 
 def compare(
@@ -127,26 +169,29 @@ def compare(
     done:Sequence[tuple]=(),       # (who, seed) to skip
 ) -> Iterator[dict]:
     "One row per run: who, seed, steps, seconds, mIoU, per_class (IoU in percent on `test`)."
-    held_out = FolderDataset(Path(test)/"images", Path(test)/"masks", Path(test)/"labels.json"); words = held_out.words
-    score = lambda model: {k: v for k, v in evaluate(model, held_out, progress=False).as_dict().items() if k in ("mIoU", "per_class")}
-    if ("zero-shot", 0) not in done: yield dict(who="zero-shot", seed=0, steps=0, seconds=0., **score(load(Path(encoders)/"zero-shot")))
+    test = Path(test)
+    held_out = FolderDataset(test/"images", test/"masks", test/"labels.json")
+    if ("zero-shot", 0) not in done:
+        zero_shot = load(Path(encoders)/"zero-shot")
+        yield dict(who="zero-shot", seed=0, steps=0, seconds=0., **_score(zero_shot, held_out))
     for who, left_out in CONTENDERS.items():
-        missing = [s for s in seeds if (who, s) not in done]
-        if not missing: continue
-        data = withhold(folder_crops(train, 1.), words, left_out)
-        if who == "U-Net": learn = lambda steps, seed=0: ClosedSet(train_unet(data, len(words), seed, steps), words)
-        else: learn = lambda steps, seed=0: train_open(data, encoders, seed, steps)
-        steps = steps_in(seconds, learn)
-        for seed in missing:
-            began = time.perf_counter(); model = learn(steps, seed)
-            yield dict(who=who, seed=seed, steps=steps, seconds=round(time.perf_counter() - began, 1), **score(model))
+        wanted = [s for s in seeds if (who, s) not in done]
+        if not wanted:
+            continue
+        data = withhold(folder_crops(train, 1.), held_out.words, left_out)
+        learn = partial(_train, who, data, held_out.words, encoders)
+        steps = steps_in(seconds, partial(learn, 0))
+        for seed in wanted:
+            began = time.perf_counter()
+            model = learn(seed, steps)
+            used = round(time.perf_counter() - began, 1)
+            yield dict(who=who, seed=seed, steps=steps, seconds=used, **_score(model, held_out))
 
 # %% ../../nbs/5_evidence/05_real_ground.ipynb #21000018
-def mean_interval(values:Sequence[float]) -> tuple[float, float]:
-    "Mean, and half the width of its 95% interval by Student's t; the latter is nan for a single value."
-    n = len(values)
-    if n < 2: return float(np.mean(values)), float("nan")
-    return float(np.mean(values)), float(scipy.stats.t.ppf(.975, n - 1)*np.std(values, ddof=1)/n**.5)
+def told(values:Sequence[float]) -> str:
+    "Mean and half width of the 95% interval as text, '9.4 ± 5.6'; the mean alone below 3 values."
+    mean, half, n = interval(values)
+    return f"{mean:.1f} ± {half:.1f}" if n > 2 else f"{mean:.1f}"
 
 
 def read_runs(path:str|Path) -> pd.DataFrame:

@@ -7,6 +7,7 @@ __all__ = ['Head', 'CARH', 'CosineHead']
 
 # %% ../../nbs/2_model/05_carh.ipynb #09000002
 import math
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -19,25 +20,35 @@ class Head(nn.Module):
     "What both heads share: `prepare` once per image, `score` per chunk of words, `forward` over all words."
     chunk = 8   # words per pass at inference
 
+    def prepare(self, f:Tensor) -> Any:
+        "F_MSCAM (B,D,h,w) -> what no word changes."
+        raise NotImplementedError
+
+    def score(self, prepared:Any, text_emb:Tensor) -> tuple[Tensor, Tensor|None]:
+        "What `prepare` gave, and (K,D_E) -> logits of S_k (B,K,h,w), attention A_k (B,K,h,w) or None."
+        raise NotImplementedError
+
     def forward(self,
         f:Tensor,          # (B,D,h,w) F_MSCAM
         text_emb:Tensor,   # (K,D_E) one vector per word, any length
     )->tuple[Tensor, Tensor|None]:   # logits (B,K,h,w) of S_k, attention A_k (B,K,h,w) in (0,1) or None
         "Scores of every word, (B,D,h,w) and (K,D_E) -> (B,K,h,w) twice; without gradients in chunks of `chunk` words."
-        B, _, h, w = f.shape; K = len(text_emb)
         prepared = self.prepare(f)
-        if torch.is_grad_enabled(): return self.score(prepared, text_emb)
+        if torch.is_grad_enabled():
+            return self.score(prepared, text_emb)
+
+        (B, _, h, w), K = f.shape, len(text_emb)
         logits, attention = f.new_empty(B, K, h, w), None
         for i in range(0, K, self.chunk):
             logits[:, i:i + self.chunk], part = self.score(prepared, text_emb[i:i + self.chunk])
             if part is not None:
-                if attention is None: attention = torch.empty_like(logits)
+                attention = torch.empty_like(logits) if attention is None else attention
                 attention[:, i:i + self.chunk] = part
         return logits, attention
 
 # %% ../../nbs/2_model/05_carh.ipynb #09000016
 class CARH(Head):
-    "Category-adaptive refinement head (Eq. 8-10): F_MSCAM (B,D,h,w), E (K,D_E) -> logits of S_k and A_k, each (B,K,h,w)."
+    "Category-adaptive refinement head (Eq. 8-10): F_MSCAM (B,D,h,w), E (K,D_E) -> logits of S_k, A_k, both (B,K,h,w)."
     def __init__(self,
         dim:int,                # D_MSCAM, channels of F_MSCAM
         text_dim:int,           # D_E, length of a text vector
@@ -56,7 +67,8 @@ class CARH(Head):
         self.tail = nn.Conv2d(hidden, 1, 3, padding=1)              # a spatial kernel, to one channel
         self.tail.weight.data.abs_()                                # starts where more attention means a higher score
         nn.init.constant_(self.tail.bias, -2.)
-        if refine: nn.init.zeros_(self.read.weight)                 # starts as if unrefined
+        if self.read is not None:
+            nn.init.zeros_(self.read.weight)                        # starts as if unrefined
 
 # %% ../../nbs/2_model/05_carh.ipynb #09000018
 @patch
@@ -77,7 +89,7 @@ def attention(self:CARH,
     key, _, value = prepared
     q = self.query(F.normalize(text_emb, dim=-1)*text_emb.shape[-1]**.5)          # (K,A)
     q = q.expand(len(key), -1, -1)                                                # (B,K,A)
-    if value is not None:
+    if self.read is not None:
         k, v = key.flatten(2).transpose(1, 2), value.flatten(2).transpose(1, 2)   # (B,hw,A)
         q = q + self.read(F.scaled_dot_product_attention(q, k, v))                # softmax over all cells of the image
     cosine = torch.einsum("bka,bahw->bkhw", F.normalize(q, dim=-1), F.normalize(key, dim=1))
@@ -91,8 +103,9 @@ def project(self:CARH,
 )->Tensor:              # (B,K,h,w) logits of S_k
     "Eq. 10 before its sigmoid: tail(GELU(A_k * first(F) + bias)), one word at a time."
     B, K, h, w = attention.shape
-    x = F.gelu(torch.addcmul(self.first_bias, attention.unsqueeze(-1), first.unsqueeze(1)))      # (B,K,h,w,hidden)
-    return self.tail(x.flatten(0, 1).permute(0, 3, 1, 2)).view(B, K, h, w)
+    product = torch.addcmul(self.first_bias, attention.unsqueeze(-1), first.unsqueeze(1))        # (B,K,h,w,hidden)
+    x = F.gelu(product).flatten(0, 1).permute(0, 3, 1, 2)                                        # (B*K,hidden,h,w)
+    return self.tail(x).view(B, K, h, w)
 
 
 @patch

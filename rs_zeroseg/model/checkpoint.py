@@ -9,13 +9,13 @@ __all__ = ['WEIGHTS', 'MODELS', 'model_class', 'presets', 'pocket_streams', 'ima
 # %% ../../nbs/2_model/10_checkpoint.ipynb #12000002
 import hashlib
 import json
-import os
-import shutil
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from fastcore.basics import patch
@@ -25,7 +25,8 @@ from timm import get_pretrained_cfg
 from torch import nn
 
 import rs_zeroseg
-from .encoders import ALIASES, CLIPDense, PocketViT, TimmDense
+from ..data.files import whole_folder
+from .encoders import ALIASES, CLIPDense, PocketViT, TimmDense, conv_stream
 from .freezing import joined
 from .segmenter import PRESETS, Segmenter, StreamConfig, ZeroShot
 from .text import CachedText, CLIPText, WordLlamaText, make_clip
@@ -33,40 +34,54 @@ from .text import CachedText, CLIPText, WordLlamaText, make_clip
 # %% ../../nbs/2_model/10_checkpoint.ipynb #12000004
 WEIGHTS = Path(rs_zeroseg.__file__).parent/"weights"   # what ships with the package
 
-# %% ../../nbs/2_model/10_checkpoint.ipynb #12000006
-MODELS = {"rs-zeroseg": "model.segmenter.RSZeroSeg", "zero-shot": "model.segmenter.ZeroShot", "training-free": "baselines.training_free.TrainingFree",
-          "cat-seg": "baselines.cat_seg.CATSeg", "gsnet": "baselines.gsnet.GSNet", "sed": "baselines.sed.SED",
-          "ebseg": "baselines.ebseg.EBSeg", "scan": "baselines.scan.SCAN"}   # what config.json may name -> where it is
+MODELS = {   # what config.json may name -> where it is
+    "rs-zeroseg": "model.segmenter.RSZeroSeg",
+    "zero-shot": "model.segmenter.ZeroShot",
+    "training-free": "baselines.training_free.TrainingFree",
+    "cat-seg": "baselines.cat_seg.CATSeg",
+    "gsnet": "baselines.gsnet.GSNet",
+    "sed": "baselines.sed.SED",
+    "ebseg": "baselines.ebseg.EBSeg",
+    "scan": "baselines.scan.SCAN",
+}
 
-
-def model_class(kind:str) -> type[Segmenter]:
-    """The class of a model by its name in `MODELS`; its `config_type` is the type of its configurations.
+# %% ../../nbs/2_model/10_checkpoint.ipynb #e8fd1354
+def model_class(
+    kind:str,            # a key of `MODELS`
+)->type[Segmenter]:
+    """The class of a model; its `config_type` is the type of its configurations.
 
     Raises
     ------
     ValueError
         If there is no such model."""
-    if kind not in tuple(MODELS): raise ValueError(f"unknown model {kind!r}; this version knows {', '.join(MODELS)}")
+    if kind not in tuple(MODELS):   # a tuple, because what a damaged config.json names need not be hashable
+        raise ValueError(f"unknown model {kind!r}; this version knows {', '.join(MODELS)}")
     module, name = MODELS[kind].rsplit(".", 1)
     return getattr(import_module(f"rs_zeroseg.{module}"), name)
 
 
-def presets(kind:str="rs-zeroseg") -> dict[str, StreamConfig]:
-    "The configurations 'pocket', 'base' and 'paper' of a model."
+def presets(
+    kind:str="rs-zeroseg",           # a key of `MODELS`
+)->Mapping[str, StreamConfig]:       # name -> configuration
+    "The configurations 'pocket', 'base' and 'paper' of a model; ValueError if there is no such model."
     return model_class(kind).presets
 
-
-def pocket_streams(text_dim:int=256) -> tuple[PocketViT, PocketViT]:
+# %% ../../nbs/2_model/10_checkpoint.ipynb #c4b153be
+def pocket_streams(
+    text_dim:int=256,   # length of a text vector
+)->tuple[PocketViT, PocketViT]:
     "The two pocket ViTs, untrained: VLM (text_dim channels) and RSI (128 channels)."
     return PocketViT(out_dim=text_dim), PocketViT()
 
 
 def image_streams(
     config:StreamConfig,               # of any model
-    clip_weights:str|Path|None=None,   # 'hub', a local file, or None for random; the pocket streams are always random here
+    # 'hub', a local file, or None for random; the pocket streams are always random here
+    clip_weights:str|Path|None=None,
     rsi_weights:str|Path|None=None,    # the same for the RSI stream; also DINO's training checkpoints, as GSNet's RSIB
-):                                     # -> VLM stream, RSI stream or None, the CLIP network behind the first (None: pocket)
-    """What stands under any model.
+)->tuple[nn.Module, nn.Module|None, Any]:   # VLM stream, RSI stream or None, the CLIP behind the first (None: pocket)
+    """The two backbones of a configuration, and the CLIP network behind the first of them.
 
     Raises
     ------
@@ -74,46 +89,67 @@ def image_streams(
         If a file is not of this network.
     RuntimeError
         If weights were asked from the hub and it cannot be reached; says what to do."""
-    rsi_stream = lambda: TimmDense(config.rsi, rsi_weights, config.rsi_px) if config.rsi else None
     if config.vlm == "pocket":
         vlm, rsi = pocket_streams()
         return vlm, rsi if config.rsi else None, None
-    if config.vlm == "pocket-conv" or config.vlm.startswith("convnext"):
-        from rs_zeroseg.model.encoders import conv_stream  # a hierarchy, which SED alone needs
+
+    convolutional = config.vlm == "pocket-conv" or config.vlm.startswith("convnext")
+    if convolutional:   # a hierarchy, which SED alone needs
         vlm, clip = conv_stream(config.vlm, clip_weights, config.vlm_px)
-        return vlm, PocketViT() if config.rsi == "pocket" else rsi_stream(), clip
-    clip = make_clip(config.vlm, "openai" if clip_weights == "hub" else clip_weights)
-    return CLIPDense(clip, config.vlm_px), rsi_stream(), clip
+    else:
+        clip = make_clip(config.vlm, "openai" if clip_weights == "hub" else clip_weights)
+        vlm = CLIPDense(clip, config.vlm_px)
 
+    if convolutional and config.rsi == "pocket":
+        return vlm, PocketViT(), clip
+    return vlm, TimmDense(config.rsi, rsi_weights, config.rsi_px) if config.rsi else None, clip
 
-def assemble(config:StreamConfig, vlm:nn.Module, rsi:nn.Module|None, text) -> Segmenter:
-    "A model of this configuration on these streams, in evaluation mode, with new modules untrained; `text` may be None where words are never asked."
+# %% ../../nbs/2_model/10_checkpoint.ipynb #00ceb31b
+def assemble(
+    config:StreamConfig,   # of any model
+    vlm:nn.Module,         # VLM stream
+    rsi:nn.Module|None,    # RSI stream
+    text:Any,              # text encoder; may be None where words are never asked
+)->Segmenter:
+    "A model of this configuration on these streams, in evaluation mode, with new modules untrained."
     if config.kind == "zero-shot":
         scale, bias = (20., -5.) if config.vlm.startswith("pocket") else (100., -22.5)
         return ZeroShot(vlm, text, scale, bias, config.threshold, config).eval()
     return model_class(config.kind)(vlm, rsi, text, config).eval()
 
-
+# %% ../../nbs/2_model/10_checkpoint.ipynb #12000006
 def build(
     config:StreamConfig,               # of any model
     clip_weights:str|Path|None=None,   # of the VLM stream and the text encoder, as for `image_streams`
     rsi_weights:str|Path|None=None,    # of the RSI stream
-)->Segmenter:                          # of the class that the configuration belongs to, in evaluation mode, with new modules untrained
-    "A model of this configuration; raises what `image_streams` does. Its `pretrained` holds, for 'clip' and 'rsi', a SHA-256 of each tensor that was given."
+)->Segmenter:   # of the class that the configuration belongs to, in evaluation mode, with new modules untrained
+    """A model of this configuration; raises what `image_streams` does.
+
+    Its `pretrained` holds, for 'clip' and 'rsi', a SHA-256 of each tensor that was given."""
     vlm, rsi, clip = image_streams(config, clip_weights, rsi_weights)
-    if clip is None: text = WordLlamaText()
+    if clip is None:
+        text = WordLlamaText()
     else:
         import open_clip  # slow to import, and the pocket world needs none of it
         text = CLIPText(clip, open_clip.get_tokenizer(config.vlm), config.vlm)
-        if clip_weights: text = CachedText(text)
-    given = {}
+        if clip_weights:
+            text = CachedText(text)
+
+    pretrained = {}   # noted before anything is put together
     if clip is not None and clip_weights:
-        tower = {f"text.{k}": v for k, v in clip.state_dict().items() if not k.startswith("visual.")}
-        given["clip"] = {f"vlm.{k}": v for k, v in vlm.state_dict().items()} | tower
-    if isinstance(rsi, TimmDense) and rsi_weights: given["rsi"] = {f"rsi.{k}": v for k, v in rsi.state_dict().items()}
-    pretrained = {stream: {name: _sha256(v) for name, v in tensors.items()} for stream, tensors in given.items()}   # before anything is put together
-    model = assemble(config, vlm, rsi, text); model.pretrained = pretrained
+        tower = {name: tensor for name, tensor in clip.state_dict().items() if not name.startswith("visual.")}
+        pretrained["clip"] = _hashes("vlm", vlm.state_dict()) | _hashes("text", tower)
+    if isinstance(rsi, TimmDense) and rsi_weights:
+        pretrained["rsi"] = _hashes("rsi", rsi.state_dict())
+
+    model = assemble(config, vlm, rsi, text)
+    model.pretrained = pretrained
     return model
+
+
+def _hashes(prefix, tensors):
+    "Name within the model -> SHA-256, for the tensors of a part."
+    return {f"{prefix}.{name}": _sha256(tensor) for name, tensor in tensors.items()}
 
 
 def _sha256(tensor):
@@ -123,21 +159,36 @@ def _sha256(tensor):
 # %% ../../nbs/2_model/10_checkpoint.ipynb #12000010
 def _left_out(pretrained, kept):
     "For each weights file one SHA-256, over the tensors that a checkpoint with the names `kept` leaves to it."
-    rest = {stream: sorted((n, sha) for n, sha in names.items() if n not in kept) for stream, names in pretrained.items()}
-    return {stream: hashlib.sha256(json.dumps(pairs).encode()).hexdigest() for stream, pairs in rest.items()}
+    digests = {}
+    for stream, names in pretrained.items():
+        pairs = sorted((name, sha) for name, sha in names.items() if name not in kept)
+        digests[stream] = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+    return digests
 
 
-def only_ours(folder:str|Path) -> None:   # that is to be replaced
-    """Nothing, if `folder` is missing or holds a checkpoint and nothing else.
+def _changed(model):
+    "The tensors of a model that no weights file holds, by name."
+    given = {name: sha for names in model.pretrained.values() for name, sha in names.items()}
+    state = joined(model.state_dict())
+    return {name: v for name, v in state.items() if name not in given or _sha256(v) != given[name]}
+
+# %% ../../nbs/2_model/10_checkpoint.ipynb #91eb0032
+def only_ours(
+    folder:str|Path,   # that is to be replaced; may be missing
+)->None:
+    """Make sure that a folder holds no file which `save` did not write.
 
     Raises
     ------
     ValueError
-        If it holds something that `save` has not written; the message names it."""
-    strangers = [f for f in sorted(Path(folder).glob("*")) if f.name not in ("model.safetensors", "config.json", "README.md")]
-    if strangers: raise ValueError(f"{strangers[0]}: not part of a checkpoint, and {folder} would be replaced; move it away, or choose another folder")
+        If it holds one; the message names it."""
+    ours = ("model.safetensors", "config.json", "README.md")
+    strangers = [file for file in sorted(Path(folder).glob("*")) if file.name not in ours]
+    if strangers:
+        raise ValueError(f"{strangers[0]}: not part of a checkpoint, and {folder} would be replaced; "
+                         "move it away, or choose another folder")
 
-
+# %% ../../nbs/2_model/10_checkpoint.ipynb #10b6b6c4
 def save(
     model:Segmenter,
     folder:str|Path,         # made, or replaced as a whole
@@ -154,38 +205,156 @@ def save(
         If it cannot be written; the message names the folder.
     ValueError
         If the folder holds something else."""
-    only_ours(folder); folder = Path(folder); temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    pretrained = getattr(model, "pretrained", {}); given = {name: sha for names in pretrained.values() for name, sha in names.items()}
-    state = {k: v for k, v in joined(model.state_dict()).items() if k not in given or _sha256(v) != given[k]}
-    tensors = {k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous() for k, v in state.items()}
+    only_ours(folder)
+    tensors = {}
+    for name, v in _changed(model).items():
+        tensors[name] = (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous()
     config = {"model": model.config.kind} | asdict(model.config) | {"threshold": model.threshold}
-    if pretrained: config["left_out"] = _left_out(pretrained, tensors)
+    if model.pretrained:
+        config["left_out"] = _left_out(model.pretrained, tensors)
+
+    with whole_folder(folder) as part:
+        weights, described = part/"model.safetensors", part/"config.json"
+        save_file(tensors, weights)
+        described.write_text(json.dumps(config, indent=1), encoding="utf-8")
+        weights.chmod(described.stat().st_mode)
+        if card:
+            (part/"README.md").write_text(card, encoding="utf-8")
+    return Path(folder)
+
+# %% ../../nbs/2_model/10_checkpoint.ipynb #071bd9c8
+def _folder_of(name):
+    "The checkpoint folder that a name means; ValueError if there is none, RuntimeError if the hub does not give it."
+    folder = WEIGHTS/name if name and (WEIGHTS/name).is_dir() else Path(name)
+    if folder.is_file():
+        _refuse_pickle(folder)
+        raise ValueError(f"{name}: a file; give the folder that holds config.json and model.safetensors")
+    if name and folder.is_dir():
+        return folder
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _from_hub(name)
+    known = ", ".join([*PRESETS, "pocket-zero-shot"])
+    raise ValueError(f"{name}: no such preset or checkpoint folder; presets are {known}")
+
+
+def _from_hub(name):
+    "Download a checkpoint folder from the Hugging Face hub."
+    from huggingface_hub import snapshot_download
     try:
-        shutil.rmtree(temporary, ignore_errors=True); temporary.mkdir(parents=True)
-        save_file(tensors, temporary/"model.safetensors")
-        (temporary/"config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-        (temporary/"model.safetensors").chmod((temporary/"config.json").stat().st_mode)       # else for its owner alone
-        if card: (temporary/"README.md").write_text(card, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True); temporary.rename(folder)
-    except (SafetensorError, OSError) as error:
-        raise OSError(f"{folder}: could not be written ({error}); make room, or choose another folder") from None
-    finally: shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "README.md"]))
+    except Exception as error:
+        why = type(error).__name__
+        raise RuntimeError(f"{name}: not a folder here, and the hub did not give it ({why}); "
+                           "check the name and the network") from None
+
+# %% ../../nbs/2_model/10_checkpoint.ipynb #736a479c
+def _refuse_pickle(file):
+    "ValueError if a file is a pickle by its name or its first bytes (torch's zip archive, or a bare pickle)."
+    with file.open("rb") as f:
+        head = f.read(9)
+    named = file.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+    zipped = head[:4] == b"PK\x03\x04"
+    bare = head[:1] == b"\x80" and head[8:] != b"{"   # a safetensors file may begin so, but has its JSON at byte 8
+    if named or zipped or bare:
+        raise ValueError(f"{file}: a pickle may run any code when it is opened, so it is refused; "
+                         "ask for a model.safetensors")
+
+# %% ../../nbs/2_model/10_checkpoint.ipynb #43d3ed53
+def _read_files(folder):
+    "`config.json` and the tensors of a checkpoint folder; ValueError if one is missing, damaged or a pickle."
+    weights, described = folder/"model.safetensors", folder/"config.json"
+    for file in (weights,) if weights.is_file() else sorted(folder.glob("*.*")):
+        if file.is_file():
+            _refuse_pickle(file)
+    for file in (described, weights):
+        if not file.is_file():
+            inner = folder/"model"   # a training run keeps its checkpoint there
+            hint = f"; did you mean {inner}?" if (inner/file.name).is_file() else ""
+            raise ValueError(f"{folder}: {file.name} is missing, so this is no checkpoint of rs_zeroseg{hint}")
+
+    try:
+        return json.loads(described.read_text(encoding="utf-8")), load_file(weights)
+    except (SafetensorError, ValueError) as error:   # JSON and UTF-8 errors are ValueErrors
+        raise ValueError(f"{folder}: damaged checkpoint ({error}); copy or download it again") from None
+
+# %% ../../nbs/2_model/10_checkpoint.ipynb #ce9d5884
+def _check_config(config):
+    "The configuration that a config.json holds; ValueError if the values make no sense."
+    cls, threshold = model_class(config.get("model")), config.get("threshold", .5)
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold {threshold} is no probability")
+    small = [key for key, v in config.items() if type(v) is int and v < 1 and key != "threshold"]
+    if small:
+        raise ValueError(f"{small[0]} = {config[small[0]]}, but at least 1 is needed")
+    values = {key: v for key, v in config.items() if key not in ("model", "left_out")}
+    return cls.config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+
+def _configuration(folder, config):
+    "What a config.json means: a configuration that can be built, and weights file -> SHA-256 of what was left to it."
+    try:
+        built, left = _check_config(config), dict(config.get("left_out", {}))
+        with torch.device("meta"):
+            assemble(built, *image_streams(built)[:2], None)
+    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{folder}/config.json: not of this version, or changed by hand ({error})") from None
+    return built, left
+
+# %% ../../nbs/2_model/10_checkpoint.ipynb #7edd03fb
+def _same_backbones(folder, model, tensors, left, files):
+    "ValueError if the checkpoint left its tensors to other weights files than `files`, stream -> file."
+    found = _left_out(model.pretrained, tensors)
+    for stream, file in files.items():
+        if left.get(stream) != found.get(stream):
+            raise ValueError(f"{folder}: trained over other {stream} weights than these ({file}); give the file that "
+                             f"it was trained over with --{stream}-weights (in Python: {stream}_weights=)")
+
+
+def _fill(folder, model, tensors):
+    "Put the tensors of a checkpoint into the model; ValueError if they do not fit."
+    given = {name for names in model.pretrained.values() for name in names}
+    state = {name: v for name, v in model.state_dict().items() if name in given}
+    state |= {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()   # the second line names the first tensor
+        raise ValueError(f"{folder}: the weights do not fit config.json ({first}); restore the pair") from None
+
+# %% ../../nbs/2_model/10_checkpoint.ipynb #638ee6b2
+def _read(folder, clip_weights, rsi_weights):
+    "The model in a checkpoint folder, over weights files where it left something to them."
+    config, tensors = _read_files(folder)
+    built, left = _configuration(folder, config)
+    if not left and not built.vlm.startswith("pocket"):
+        warnings.warn(f"{folder}: made over random backbones, good for trying the commands only", stacklevel=3)
+
+    files = {"clip": clip_weights, "rsi": rsi_weights}
+    model = build(built, *(file if stream in left else None for stream, file in files.items()))
+    _same_backbones(folder, model, tensors, left, files)
+    _fill(folder, model, tensors)
+
+    card = folder/"README.md"
+    model.card = card.read_text(encoding="utf-8") if card.is_file() else ""
+    return model.eval()
 
 # %% ../../nbs/2_model/10_checkpoint.ipynb #12000012
 def load(
-    name:str|Path="pocket",        # 'pocket', 'pocket-zero-shot', 'base', 'base-b32', 'paper', a checkpoint folder, or a hub id 'owner/name'
+    # 'pocket', 'pocket-zero-shot', 'base', 'base-b32', 'paper', a checkpoint folder, or a hub id 'owner/name'
+    name:str|Path="pocket",
     clip_weights:str|Path="hub",   # where CLIP is needed: 'hub' or a local file
     rsi_weights:str|Path="hub",    # the same for the RSI stream
 )->Segmenter:                      # in evaluation mode
     """A model by name.
 
-    `pocket` and `pocket-zero-shot` come with the package. `base`, `base-b32` and `paper` are CLIP read patch by patch, the similarity of words and nothing else: no head of theirs is trained.
+    `pocket` and `pocket-zero-shot` come with the package. `base`, `base-b32` and `paper` are CLIP read patch by patch,
+    the similarity of words and nothing else: no head of theirs is trained.
 
     Raises
     ------
     ValueError
-        If the name is no preset and no checkpoint folder, or the files do not fit together, a checkpoint and its backbones included.
+        If the name is no preset and no checkpoint folder, or the files do not fit together, a checkpoint and its
+        backbones included.
     RuntimeError
         If the hub is needed and cannot be reached; says what to do."""
     name = str(name)
@@ -193,67 +362,7 @@ def load(
         model = build(ZeroShot.presets[name], clip_weights)
         warnings.warn(f"{name}: no trained head: similarity only, and every pixel gets one of the words", stacklevel=2)
         return model
-    folder = WEIGHTS/name if name and (WEIGHTS/name).is_dir() else Path(name)
-    if folder.is_file():
-        _refuse_pickle(folder)
-        raise ValueError(f"{name}: a file; give the folder that holds config.json and model.safetensors")
-    if not name or not folder.is_dir():
-        if name.count("/") == 1 and not name.startswith((".", "/", "~")): folder = _from_hub(name)
-        else: raise ValueError(f"{name}: no such preset or checkpoint folder; presets are {', '.join([*PRESETS, 'pocket-zero-shot'])}")
-    return _read(folder, clip_weights, rsi_weights)
-
-
-def _from_hub(name):
-    "Download a checkpoint folder from the Hugging Face hub."
-    from huggingface_hub import snapshot_download
-    try: return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "README.md"]))
-    except Exception as error:
-        raise RuntimeError(f"{name}: not a folder here, and the hub did not give it ({type(error).__name__}); check the name and the network") from None
-
-
-def _refuse_pickle(file):
-    "ValueError if a file is a pickle by its name or its first bytes (torch's zip archive, or a bare pickle)."
-    with file.open("rb") as f: head = f.read(9)
-    if file.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl") or head[:4] == b"PK\x03\x04" or head[:1] == b"\x80" and head[8:] != b"{":
-        raise ValueError(f"{file}: a pickle may run any code when it is opened, so it is refused; ask for a model.safetensors")
-
-
-def _check_config(config):
-    "The configuration that a config.json holds; ValueError if the values make no sense."
-    cls, threshold = model_class(config.get("model")), config.get("threshold", .5)
-    if not 0 <= threshold <= 1: raise ValueError(f"threshold {threshold} is no probability")
-    small = [k for k, v in config.items() if type(v) is int and v < 1 and k != "threshold"]
-    if small: raise ValueError(f"{small[0]} = {config[small[0]]}, but at least 1 is needed")
-    return cls.config_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k not in ("model", "left_out")})
-
-
-def _read(folder, clip_weights, rsi_weights):
-    "The model in a checkpoint folder, over weights files where it left something to them."
-    weights = folder/"model.safetensors"
-    for file in (weights,) if weights.is_file() else sorted(folder.glob("*.*")):
-        if file.is_file(): _refuse_pickle(file)
-    for file in (folder/"config.json", weights):
-        if not file.is_file(): raise ValueError(f"{folder}: {file.name} is missing, so this is no checkpoint of rs_zeroseg" + (f"; did you mean {folder/'model'}?" if (folder/"model"/file.name).is_file() else ""))
-    try: config = json.loads((folder/"config.json").read_text(encoding="utf-8")); tensors = load_file(weights)
-    except (SafetensorError, ValueError) as error:                                       # JSON and UTF-8 errors are ValueErrors
-        raise ValueError(f"{folder}: damaged checkpoint ({error}); copy or download it again") from None
-    try:
-        built, left = _check_config(config), dict(config.get("left_out", {}))
-        with torch.device("meta"): assemble(built, *image_streams(built)[:2], None)      # without numbers: what fails here is the configuration's fault
-    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{folder}/config.json: not of this version, or changed by hand ({error})") from None
-    if not left and not built.vlm.startswith("pocket"): warnings.warn(f"{folder}: made over random backbones, good for trying the commands only")
-    model = build(built, clip_weights if "clip" in left else None, rsi_weights if "rsi" in left else None)
-    for stream, weights in (("clip", clip_weights), ("rsi", rsi_weights)):
-        if left.get(stream) != _left_out(model.pretrained, tensors).get(stream):
-            raise ValueError(f"{folder}: trained over other {stream} weights than these ({weights}); give the file that it was trained over with --{stream}-weights "
-                             f"(in Python: {stream}_weights=)")
-    rest = {k: v for k, v in model.state_dict().items() if any(k in names for names in model.pretrained.values())}
-    try: model.load_state_dict(rest | {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
-    except RuntimeError as error:                                                        # the second line names the first tensor
-        raise ValueError(f"{folder}: the weights do not fit config.json ({str(error).splitlines()[1].strip()}); restore the pair") from None
-    model.card = (folder/"README.md").read_text(encoding="utf-8") if (folder/"README.md").is_file() else ""
-    return model.eval()
+    return _read(_folder_of(name), clip_weights, rsi_weights)
 
 # %% ../../nbs/2_model/10_checkpoint.ipynb #12000026
 @patch
@@ -267,25 +376,36 @@ def from_pretrained(cls:Segmenter, name:str|Path, clip_weights:str|Path="hub", r
     "`load`, by the name that other libraries use; the class is the checkpoint's."
     return load(name, clip_weights, rsi_weights)
 
-
+# %% ../../nbs/2_model/10_checkpoint.ipynb #309e1d7f
 def short_card(
     model:Segmenter,
     repo_id:str,       # 'owner/name' on the hub
 )->str:                # Markdown
     "A model card that says how to load a model, what it stands on, and that nobody said more."
-    c, rests = model.config, getattr(model, "pretrained", {})
-    licences = [f"CLIP {c.vlm} (MIT)"]*("clip" in rests)                                 # OpenAI's, and LAION's ConvNeXts
-    if "rsi" in rests: licences.append(f"{c.rsi} ({get_pretrained_cfg(ALIASES.get(c.rsi, c.rsi)).license or 'licence unknown'})")
-    stands_on = f"Stands on {' and '.join(licences)}: fetched when it is loaded, under their own licences.\n\n" if licences else ""
-    return (f"---\nlibrary_name: rs_zeroseg\npipeline_tag: image-segmentation\n---\n# {repo_id}\n\nA segmenter of the kind `{c.kind}` that is asked for words.\n\n"
-            f"```python\nimport rs_zeroseg\nmodel = rs_zeroseg.load({repo_id!r})\n```\n\n{stands_on}What it was trained on, and how good it is, was not written down.\n")
+    config = model.config
+    licences = []
+    if "clip" in model.pretrained:
+        licences.append(f"CLIP {config.vlm} (MIT)")                        # OpenAI's, and LAION's ConvNeXts
+    if config.rsi and "rsi" in model.pretrained:
+        licence = get_pretrained_cfg(ALIASES.get(config.rsi, config.rsi)).license or "licence unknown"
+        licences.append(f"{config.rsi} ({licence})")
 
+    head = "---\nlibrary_name: rs_zeroseg\npipeline_tag: image-segmentation\n---\n"
+    what = f"# {repo_id}\n\nA segmenter of the kind `{config.kind}` that is asked for words.\n\n"
+    how = f"```python\nimport rs_zeroseg\nmodel = rs_zeroseg.load({repo_id!r})\n```\n\n"
+    stands_on = ""
+    if licences:
+        stands_on = (f"Stands on {' and '.join(licences)}: fetched when it is loaded, "
+                     "under their own licences.\n\n")
+    return head + what + how + stands_on + "What it was trained on, and how good it is, was not written down.\n"
 
+# %% ../../nbs/2_model/10_checkpoint.ipynb #dc0c8bb2
 @patch
 def push_to_hub(
     self:Segmenter,
     repo_id:str,           # 'owner/name'; made if it is not there
-    card:str="",           # model card in Markdown; left out: that of the folder it was loaded from, or a short one
+    # model card in Markdown; left out: that of the folder it was loaded from, or a short one
+    card:str="",
     private:bool=False,    # of a repository that is made
 )->str:                    # address of the commit
     """Upload a checkpoint to the Hugging Face hub; nothing stays behind here.
@@ -298,9 +418,12 @@ def push_to_hub(
         If the hub cannot be reached or does not take it, e.g. because nobody is logged in."""
     from huggingface_hub import HfApi
     with tempfile.TemporaryDirectory() as folder:
-        made = save(self, Path(folder)/"model", card=card or getattr(self, "card", "") or short_card(self, repo_id))
+        made = save(self, Path(folder)/"model", card=card or self.card or short_card(self, repo_id))
         try:
-            api = HfApi(); api.create_repo(repo_id, private=private, exist_ok=True)
+            api = HfApi()
+            api.create_repo(repo_id, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=repo_id, folder_path=made))
         except Exception as error:
-            raise RuntimeError(f"{repo_id}: the hub did not take it ({type(error).__name__}); log in with `hf auth login`, check the name and the network") from None
+            why = type(error).__name__
+            raise RuntimeError(f"{repo_id}: the hub did not take it ({why}); log in with `hf auth login`, "
+                               "check the name and the network") from None

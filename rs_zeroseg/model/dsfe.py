@@ -6,6 +6,8 @@
 __all__ = ['resize', 'DSFE']
 
 # %% ../../nbs/2_model/03_dsfe.ipynb #07000002
+from collections.abc import Sequence
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -16,14 +18,20 @@ from .encoders import ChannelNorm
 # %% ../../nbs/2_model/03_dsfe.ipynb #07000010
 def resize(
     x:Tensor,               # (B,C,h,w) features or scores, any real
-    size:tuple[int, int],   # (H,W) in cells or pixels, each at least 1
+    size:Sequence[int],     # (H,W) in cells or pixels, each at least 1
 )->Tensor:                  # (B,C,H,W), same dtype
-    "Bilinear resize on pixel centres (`align_corners=False`), (B,C,h,w) -> (B,C,H,W); the same tensor where the size fits already."
-    return x if x.shape[-2:] == tuple(size) else F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+    """Bilinear resize on pixel centres (`align_corners=False`), (B,C,h,w) -> (B,C,H,W).
+
+    Returns `x` itself where the size fits already."""
+    if x.shape[-2:] == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
 # %% ../../nbs/2_model/03_dsfe.ipynb #07000013
 class DSFE(nn.Module):
-    "Fusion of the two streams (Eq. 3-5): (B,Dv,h,w) and (B,Dr,h2,w2) -> F'_VLM, F'_RSI, F_DSFE, each (B,dim,h',w') on the finer grid."
+    """Fusion of the two streams (Eq. 3-5): (B,Dv,h,w), (B,Dr,h2,w2) -> F'_VLM, F'_RSI, F_DSFE.
+
+    All three have the shape (B,dim,h',w'), with h', w' of the finer grid."""
     def __init__(self,
         vlm_dim:int,   # channels of F_VLM
         rsi_dim:int,   # channels of F_RSI
@@ -40,6 +48,6 @@ class DSFE(nn.Module):
     )->tuple[Tensor, Tensor, Tensor]:   # F'_VLM, F'_RSI, F_DSFE, each (B,dim,max(h,h2),max(w,w2))
         "Project (Eq. 3, 4), bring both to the finer grid, concatenate and convolve (Eq. 5)."
         vlm, rsi = self.proj_vlm(f_vlm), self.proj_rsi(f_rsi)
-        size = tuple(max(a, b) for a, b in zip(vlm.shape[-2:], rsi.shape[-2:]))
+        size = max(vlm.shape[-2], rsi.shape[-2]), max(vlm.shape[-1], rsi.shape[-1])
         vlm, rsi = resize(vlm, size), resize(rsi, size)
         return vlm, rsi, self.conv(torch.cat((vlm, rsi), 1))

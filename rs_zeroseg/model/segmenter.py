@@ -7,9 +7,10 @@ __all__ = ['ABLATIONS', 'PRESETS', 'Features', 'whole_cells', 'to_image', 'Answe
            'ZeroShot', 'ModelConfig', 'RSZeroSeg']
 
 # %% ../../nbs/2_model/07_segmenter.ipynb #11000002
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .carh import CARH, CosineHead
-from .dsfe import DSFE
+from .dsfe import DSFE, resize
 from .mscam import MSCAM
 
 # %% ../../nbs/2_model/07_segmenter.ipynb #11000007
@@ -26,7 +27,8 @@ from .mscam import MSCAM
 class Features:
     "What `encode_image` keeps of an image; knows no words."
     vlm:torch.Tensor          # (B,D_E,h,w) patch tokens of the VLM, in the joint image-text space, unit norm
-    dense:torch.Tensor|None   # (B,D,h',w') F_MSCAM (or F_DSFE in an ablation); what a baseline keeps; None for a model that reads the VLM alone
+    # (B,D,h',w') F_MSCAM (or F_DSFE in an ablation); what a baseline keeps; None for a model that reads the VLM alone
+    dense:torch.Tensor|tuple|None
     size:tuple[int, int]      # (H,W) of the image in pixels
     seen:tuple[int, int]      # (H,W) rounded up to whole cells: what the grids cover
 
@@ -36,16 +38,16 @@ def full_precision(self:Features) -> Features:
     "The same in 32 bit, as a loss reads it after a forward pass in 16."
     return replace(self, **{name: convert_to_fp32(value) for name, value in vars(self).items()})
 
-
+# %% ../../nbs/2_model/07_segmenter.ipynb #918d018c
 def whole_cells(
     image:torch.Tensor,   # (B,3,H,W)
     step:int,             # pixels
 )->torch.Tensor:          # (B,3,H',W'), both sides multiples of `step`
-    """Repeat the last row and column until each cell of every grid is whole.
-
-    Else a grid of ceil(H/8) cells would be stretched over H pixels, and all cells moved by parts of a pixel."""
+    "Repeat the last row and column until both sides are multiples of `step`, (B,3,H,W) -> (B,3,H',W')."
     H, W = image.shape[-2:]
-    return F.pad(image, (0, -W % step, 0, -H % step), mode="replicate") if H % step or W % step else image
+    if H % step or W % step:
+        image = F.pad(image, (0, -W % step, 0, -H % step), mode="replicate")
+    return image
 
 
 def to_image(
@@ -54,9 +56,9 @@ def to_image(
 )->torch.Tensor:           # (B,K,H,W)
     "Bilinear from a head's grid to the size of the image, (B,K,h',w') -> (B,K,H,W)."
     H, W = features.size
-    return F.interpolate(maps, features.seen, mode="bilinear", align_corners=False)[..., :H, :W]
+    return resize(maps, features.seen)[..., :H, :W]
 
-
+# %% ../../nbs/2_model/07_segmenter.ipynb #5cba9b95
 class Answer:
     "What a model says about some words; every map is computed when it is first asked for."
     def __init__(
@@ -68,16 +70,19 @@ class Answer:
     ):
         self.model, self.features, self.text_emb, self.words = model, features, text_emb, words
 
-    def __len__(self) -> int: return len(self.text_emb)
+    def __len__(self) -> int:
+        return len(self.text_emb)
 
     @cached_property
-    def _scores(self): return self.model.score(self.features, self.text_emb)
+    def _scores(self):
+        return self.model.score(self.features, self.text_emb)
 
     @property
     def attention(self) -> torch.Tensor|None:
         "A_k of Eq. 9, (B,K,h',w') in (0,1), the cells that lie in the image; None for a model that has none."
         maps, f = self._scores[1], self.features
-        if maps is None: return None
+        if maps is None:
+            return None
         h, w = (-(-cells*n//seen) for cells, n, seen in zip(maps.shape[-2:], f.size, f.seen))
         return maps[..., :h, :w]
 
@@ -95,19 +100,22 @@ class Answer:
 @patch
 def labels(
     self:Answer,
-    threshold:float|None=None,   # probability below which a pixel is "none"; None: the model's calibrated default, 0: never none
-)->torch.Tensor:                 # (B,H,W) int64, index of the best word, -1 where none passes
+    # probability below which a pixel is "none"; None: the model's calibrated default, 0: never none
+    threshold:float|None=None,
+)->torch.Tensor:   # (B,H,W) int64, index of the best word, -1 where none passes
     "Index of the best word per pixel, (B,H,W); memory does not grow with the number of words."
-    best, index, chunk = torch.tensor(-torch.inf), torch.tensor(-1), self.model.chunk or max(1, len(self))
+    chunk = self.model.chunk or max(1, len(self))
+    best, index = torch.tensor(-torch.inf), torch.tensor(-1)
     for start in range(0, len(self), chunk):
         logits, _ = self.model.score(self.features, self.text_emb[start:start + chunk])
         top, arg = to_image(logits, self.features).max(1)                 # (B,H,W) each
         index = torch.where(top > best, arg + start, index)
         best = torch.maximum(top, best)
+
     threshold = self.model.threshold if threshold is None else threshold
     return torch.where(best.sigmoid() >= threshold, index, -1)
 
-# %% ../../nbs/2_model/07_segmenter.ipynb #11000011
+# %% ../../nbs/2_model/07_segmenter.ipynb #79850b96
 @dataclass
 class StreamConfig:
     "What the configurations of all segmenters share."
@@ -118,12 +126,16 @@ class StreamConfig:
     rsi_px:int|None = None                  # the same for the RSI stream
     threshold:float = .5                    # default probability of "none of the words"
 
-
+# %% ../../nbs/2_model/07_segmenter.ipynb #11000011
 class Segmenter(nn.Module):
-    "A model with the two-step face: `encode_image` once per image, `query` any number of times."
-    step = 1           # pixels: an image is padded to a multiple of it before it is read
-    policy = "attention", "freeze"   # what of the VLM and of the RSI stream learns, by default (Table 3's best row)
-    chunk = 16         # words that `labels` asks together; None: all, because a word's score depends on the others
+    "A model with the two-step interface: `encode_image` once per image, `query` any number of times."
+    text:Any                                          # text encoder, beside the module tree
+    config:StreamConfig                               # what the model was made from
+    config_type:ClassVar[type[StreamConfig]]          # the type of such configurations
+    presets:ClassVar[Mapping[str, StreamConfig]]      # name -> configuration
+    policy:ClassVar[tuple[str, str]] = "attention", "freeze"   # what learns of VLM and RSI stream (Table 3's best row)
+    step = 1                # pixels: an image is padded to a multiple of it before it is read
+    chunk:int|None = 16     # words that `labels` asks together; None: all, as a word's score depends on the others
 
     def __init__(
         self,
@@ -131,8 +143,10 @@ class Segmenter(nn.Module):
         threshold:float=.5,   # default probability below which a pixel is "none of the words"
     ):
         super().__init__()
-        object.__setattr__(self, "text", text)   # beside the module tree: not saved, not trained
+        object.__setattr__(self, "text", text)
         self.threshold = threshold
+        self.pretrained:dict[str, dict[str, str]] = {}   # weights file -> tensor -> SHA-256, noted by `build`
+        self.card = ""                                   # model card of the checkpoint, noted by `load`
 
     def streams(self, image:torch.Tensor) -> tuple:
         "(B,3,H,W) in [0,1] -> what the pretrained networks say; the first is F_VLM (B,D_E,h,w)."
@@ -141,34 +155,52 @@ class Segmenter(nn.Module):
     def fuse(self, image:torch.Tensor, f_vlm:torch.Tensor, *others) -> torch.Tensor|tuple|None:
         "The image and its streams -> `Features.dense`, what `score` reads beside F_VLM; None: nothing."
 
-    def encode_image(self, image:torch.Tensor) -> Features:
-        "(B,3,H,W) in [0,1], on any device -> `Features` on the model's; knows no words."
-        size, image = tuple(image.shape[-2:]), whole_cells(image.to(next(self.parameters()).device), self.step)
-        f_vlm, *others = self.streams(image)
-        return Features(F.normalize(f_vlm, dim=1), self.fuse(image, f_vlm, *others), size, tuple(image.shape[-2:]))
-
     def score(self, features:Features, text_emb:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor|None]:
         "`Features` and (K,D_E) -> logits (B,K,h',w') and attention (B,K,h',w') or None."
         raise NotImplementedError
 
-    def extra_loss(self, features:Features, text_emb:torch.Tensor, target:torch.Tensor, weight:torch.Tensor) -> torch.Tensor|float:
-        "What a method adds to the loss that all are trained with; target (B,K,H,W) in {0,1}, weight (B,K,H,W) >= 0, 0 where a pixel must not count."
-        return 0.
+    def encode_image(self, image:torch.Tensor) -> Features:
+        "(B,3,H,W) in [0,1], on any device -> `Features` on the model's; knows no words."
+        H, W = image.shape[-2:]
+        image = whole_cells(image.to(next(self.parameters()).device), self.step)   # (B,3,H',W')
+        f_vlm, *others = self.streams(image)
+        dense = self.fuse(image, f_vlm, *others)
+        return Features(F.normalize(f_vlm, dim=1), dense, (H, W), (image.shape[-2], image.shape[-1]))
 
     def encode_words(self, words:list[str]) -> torch.Tensor:
-        "Words -> (K,D_E) text vectors, Eq. 8."
-        if not words: raise ValueError("the list of words is empty: give at least one word")
+        "Words -> (K,D_E) text vectors, Eq. 8; ValueError if there is no word."
+        if not words:
+            raise ValueError("the list of words is empty: give at least one word")
         return self.text.encode(list(words)).to(next(self.parameters()).device)
 
     def query(self, features:Features, words:list[str]|torch.Tensor) -> Answer:
         "Ask about words, or about their (K,D_E) vectors."
-        if torch.is_tensor(words): return Answer(self, features, words, None)
+        if torch.is_tensor(words):
+            return Answer(self, features, words, None)
         return Answer(self, features, self.encode_words(words), list(words))
 
-    def forward(self, image:torch.Tensor, text_emb:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor|None, Features]:
-        "One training step: logits (B,K,h',w'), attention, and the features they came from."
-        features = self.encode_image(image)
-        return *self.score(features, text_emb), features
+# %% ../../nbs/2_model/07_segmenter.ipynb #2efeed2a
+@patch
+def forward(
+    self:Segmenter,
+    image:torch.Tensor,      # (B,3,H,W) in [0,1]
+    text_emb:torch.Tensor,   # (K,D_E) text vectors
+)->tuple[torch.Tensor, torch.Tensor|None, Features]:
+    "One training step: logits (B,K,h',w'), attention, and the features they came from."
+    features = self.encode_image(image)
+    return *self.score(features, text_emb), features
+
+
+@patch
+def extra_loss(
+    self:Segmenter,
+    features:Features,
+    text_emb:torch.Tensor,   # (K,D_E) text vectors
+    target:torch.Tensor,     # (B,K,H,W) in {0,1}
+    weight:torch.Tensor,     # (B,K,H,W) at least 0; 0 where a pixel must not count
+)->torch.Tensor|float:
+    "What a method adds to the loss that all are trained with; nothing here."
+    return 0.
 
 # %% ../../nbs/2_model/07_segmenter.ipynb #11000013
 @dataclass
@@ -188,12 +220,22 @@ class ZeroShot(Segmenter):
         "paper": ZeroShotConfig(vlm="ViT-L-14-336", vlm_px=336, threshold=0.),
     }
 
-    def __init__(self, vlm:nn.Module, text, scale:float=20., bias:float=-5., threshold:float=.5, config:ZeroShotConfig=ZeroShotConfig()):
-        super().__init__(text, threshold); self.config = config
+    def __init__(
+        self,
+        vlm:nn.Module,        # (B,3,H,W) -> (B,D_E,h,w), in the joint image-text space
+        text,                 # text encoder with `dim` = D_E
+        scale:float=20.,      # of the cosine
+        bias:float=-5.,       # added to the scaled cosine
+        threshold:float=.5,   # default probability below which a pixel is "none of the words"
+        config:ZeroShotConfig|None=None,   # None: that of the pocket
+    ):
+        super().__init__(text, threshold)
+        self.config = config or ZeroShotConfig()
         self.vlm, self.scale, self.bias = vlm, nn.Parameter(torch.tensor(scale)), nn.Parameter(torch.tensor(bias))
         self.step = getattr(vlm, "patch_px", 1)
 
-    def streams(self, image): return self.vlm(image),
+    def streams(self, image):
+        return self.vlm(image),
 
     def score(self, features, text_emb):
         cosine = torch.einsum("bdhw,kd->bkhw", features.vlm, F.normalize(text_emb, dim=-1))   # (B,K,h,w)
@@ -206,7 +248,7 @@ class ModelConfig(StreamConfig):
     kind:ClassVar[str] = "rs-zeroseg"
     dim:int = 128                           # D_fusion, width of F'_VLM, F'_RSI and F_DSFE
     out_dim:int = 64                        # D_MSCAM
-    out_stride:int = 4                      # F_MSCAM has 1/out_stride of the image's size; 1 is the paper's literal H x W
+    out_stride:int = 4                      # F_MSCAM has 1/out_stride of the image's size; 1: the paper's literal H x W
     heads:int = 4                           # heads of the cross-attention in MS-CAM
     scales:tuple[int, ...] = (1, 2, 4)      # levels L_i of the pyramid, as divisors of the grid
     hidden:int = 32                         # channels of CARH's per-word tail
@@ -218,9 +260,10 @@ class ModelConfig(StreamConfig):
     patch_px:int = 8                        # image pixels per cell of the grid that MS-CAM starts from
 
 
-ABLATIONS = {"Ours": {}, "w/o MS-CAM": {"mscam": False}, "w/o CARH": {"carh": False}, "Base DSFE": {"mscam": False, "carh": False}}
+ABLATIONS = {"Ours": {}, "w/o MS-CAM": {"mscam": False}, "w/o CARH": {"carh": False},
+             "Base DSFE": {"mscam": False, "carh": False}}
 
-
+# %% ../../nbs/2_model/07_segmenter.ipynb #fd0d67bf
 PRESETS = {
     "pocket": ModelConfig(dim=96, out_dim=48, window=4, refine=False),
     "base": ModelConfig(vlm="ViT-B-16", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=384, patch_px=16),
@@ -244,14 +287,21 @@ class RSZeroSeg(Segmenter):
     ):
         super().__init__(text, config.threshold)
         c = self.config = config
-        self.vlm, self.rsi, self.dsfe = vlm, rsi, DSFE(vlm.dim, rsi.dim, c.dim)
-        self.mscam = MSCAM(c.dim, c.heads, c.scales, c.out_dim, c.out_stride, c.patch_px, window=c.window) if c.mscam else None
         self.step = c.patch_px*max(c.scales)                              # pixels of a cell at the coarsest scale
-        dense_dim = c.out_dim if c.mscam else c.dim
-        self.head = CARH(dense_dim, vlm.dim, hidden=c.hidden, refine=c.refine) if c.carh else CosineHead(dense_dim, vlm.dim)
+
+        self.vlm, self.rsi, self.dsfe = vlm, rsi, DSFE(vlm.dim, rsi.dim, c.dim)
+        self.mscam, dense_dim = None, c.dim
+        if c.mscam:
+            self.mscam = MSCAM(c.dim, c.heads, c.scales, c.out_dim, c.out_stride, c.patch_px, window=c.window)
+            dense_dim = c.out_dim
+        if c.carh:
+            self.head = CARH(dense_dim, vlm.dim, hidden=c.hidden, refine=c.refine)
+        else:
+            self.head = CosineHead(dense_dim, vlm.dim)
         self.similarity = nn.Parameter(torch.tensor([2.3, 0.])) if c.similarity else None   # log scale, bias
 
-    def streams(self, image): return self.vlm(image), self.rsi(image)    # (B,D_E,h,w), (B,D_RSI,h2,w2)   Eq. 1-2
+    def streams(self, image):
+        return self.vlm(image), self.rsi(image)                           # (B,D_E,h,w), (B,D_RSI,h2,w2)   Eq. 1-2
 
     def fuse(self, image, f_vlm, f_rsi):
         *projected, dense = self.dsfe(f_vlm, f_rsi)                       # (B,dim,h,w) each               Eq. 3-5
@@ -262,6 +312,6 @@ class RSZeroSeg(Segmenter):
         logits, attention = self.head(features.dense, text_emb)           # (B,K,h',w') each               Eq. 9-10
         if self.similarity is not None:
             cosine = torch.einsum("bdhw,kd->bkhw", features.vlm, text_emb)
-            cosine = F.interpolate(cosine, logits.shape[-2:], mode="bilinear", align_corners=False)
+            cosine = resize(cosine, logits.shape[-2:])
             logits = logits + self.similarity[0].exp()*cosine + self.similarity[1]
         return logits, attention

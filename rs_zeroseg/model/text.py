@@ -13,13 +13,19 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 
+from ..data.files import whole_files
 from ..data.vocab import TEMPLATES, caption_words, prompts
+
+if TYPE_CHECKING:
+    import open_clip
 
 # %% ../../nbs/2_model/01_text.ipynb #05000010
 def clean_words(
@@ -31,15 +37,18 @@ def clean_words(
     ------
     ValueError
         If `words` is one text instead of a list, or if a word is empty or no text."""
-    if isinstance(words, str): raise ValueError(f"words is one text, {words!r}: give a list, {words.split(',')!r}")
-    for i, w in enumerate(words, 1):
-        if not isinstance(w, str) or not w.strip(): raise ValueError(f"word {i} is {w!r}: give at least one letter")
-    return [" ".join(w.lower().split()) for w in words]
+    if isinstance(words, str):
+        raise ValueError(f"words is one text, {words!r}: give a list, {words.split(',')!r}")
+    for i, word in enumerate(words, 1):
+        if not isinstance(word, str) or not word.strip():
+            raise ValueError(f"word {i} is {word!r}: give at least one letter")
+    return [" ".join(word.lower().split()) for word in words]
 
 # %% ../../nbs/2_model/01_text.ipynb #05000013
 class WordLlamaText:
-    """Static word vectors, K words -> (K,256): the mean of a word's token vectors, less the mean of all caption words, at length 1.
+    """Static word vectors, K words -> (K,256).
 
+    A word's vector is the mean of its token vectors, less the mean of all caption words, at length 1.
     Needs no network: the vectors lie in the installed package `wordllama`."""
     dim = 256
 
@@ -51,16 +60,18 @@ class WordLlamaText:
         self.centre = self._raw(sorted(caption_words())).mean(0)
         self.key = "wordllama-" + hashlib.sha256(self.centre.numpy().tobytes()).hexdigest()[:12]
 
-    def _raw(self, words):
+    def _raw(self, words:list[str]) -> torch.Tensor:
         "The mean of the token vectors of each word, (K,256)."
         return torch.from_numpy(self.model.embed(words))
 
     def encode(self,
         words:list[str],   # K words or short phrases, any script
     )->torch.Tensor:       # (K,256) float32, each row of length 1
-        "K words -> (K,256) unit vectors E(t_k), Eq. 8."
+        "K words -> (K,256) unit vectors E(t_k), Eq. 8; raises ValueError like `clean_words`."
         words = clean_words(words)
-        return F.normalize(self._raw(words) - self.centre, dim=-1) if words else torch.zeros(0, self.dim)
+        if not words:
+            return torch.zeros(0, self.dim)
+        return F.normalize(self._raw(words) - self.centre, dim=-1)
 
 # %% ../../nbs/2_model/01_text.ipynb #05000022
 def cached_file(
@@ -70,10 +81,13 @@ def cached_file(
     "A weights file of a hub repository that was fetched before, or None; the network is not asked."
     from huggingface_hub import hf_hub_download
     for name in filenames:
-        try: return Path(hf_hub_download(repo, name, local_files_only=True))
-        except Exception: continue                     # not in the cache
+        try:
+            return Path(hf_hub_download(repo, name, local_files_only=True))
+        except Exception:                              # not in the cache
+            continue
+    return None
 
-
+# %% ../../nbs/2_model/01_text.ipynb #5fb4b03e
 def hub_file(
     repo:str,                    # 'owner/name' on the hub
     filenames:tuple[str, ...],   # accepted names, best first
@@ -87,17 +101,22 @@ def hub_file(
         If it can be had from neither."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.utils import EntryNotFoundError, get_session
-    cached = cached_file(repo, filenames)
-    if cached: return cached
+    if cached := cached_file(repo, filenames):
+        return cached
+    reason = "no such file there"
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
         for name in filenames:
-            try: return Path(hf_hub_download(repo, name))
-            except EntryNotFoundError: continue
-        reason = "no such file there"
-    except Exception as e: reason = type(e).__name__
-    raise RuntimeError(f"cannot get {' or '.join(filenames)} of {repo} from {constants.ENDPOINT} ({reason}): give a local file with "
-                       f"--{argument.replace('_', '-')} (in Python: {argument}=), or use --preset pocket, which needs no network") from None
+            try:
+                return Path(hf_hub_download(repo, name))
+            except EntryNotFoundError:
+                continue
+    except Exception as error:
+        reason = type(error).__name__
+    option = argument.replace("_", "-")
+    raise RuntimeError(f"cannot get {' or '.join(filenames)} of {repo} from {constants.ENDPOINT} ({reason}): "
+                       f"give a local file with --{option} (in Python: {argument}=), "
+                       "or use --preset pocket, which needs no network") from None
 
 # %% ../../nbs/2_model/01_text.ipynb #05000026
 def read_weights(
@@ -109,21 +128,30 @@ def read_weights(
     ------
     ValueError
         If the file is missing or cannot be read."""
-    from argparse import Namespace
     path = Path(path)
-    if not path.is_file(): raise ValueError(f"{path}: no such file; give the path of a weights file")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the path of a weights file")
     try:
-        if path.suffix == ".safetensors": return load_file(path)
-        with warnings.catch_warnings(), torch.serialization.safe_globals([Namespace]):
-            warnings.simplefilter("ignore")            # TorchScript: deprecated, yet OpenAI's format
-            try: return torch.load(path, map_location="cpu", weights_only=True)
-            except RuntimeError as e:
-                if "TorchScript" not in str(e): raise
-                return dict(torch.jit.load(path, map_location="cpu").state_dict())
-    except Exception as e:
-        raise ValueError(f"{path}: not a weights file that can be read safely ({type(e).__name__}); convert it to safetensors") from None
+        return load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    except Exception as error:
+        kind = type(error).__name__
+        raise ValueError(f"{path}: not a weights file that can be read safely ({kind}); "
+                         "convert it to safetensors") from None
 
 
+def _read_pickle(path:Path) -> dict:
+    "A PyTorch checkpoint or a TorchScript archive; tensors, plain containers and `Namespace` only."
+    from argparse import Namespace
+    with warnings.catch_warnings(), torch.serialization.safe_globals([Namespace]):
+        warnings.simplefilter("ignore")                # TorchScript: deprecated, yet OpenAI's format
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except RuntimeError as error:
+            if "TorchScript" not in str(error):
+                raise
+            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+
+# %% ../../nbs/2_model/01_text.ipynb #6e9357a5
 def load_weights(
     model:torch.nn.Module,   # filled in place
     state:dict,              # names -> tensors
@@ -136,10 +164,11 @@ def load_weights(
     ValueError
         If a tensor is missing or has another shape."""
     own = model.state_dict()
-    bad = [n for n, t in own.items() if n not in state or getattr(state[n], "shape", None) != t.shape]
-    if bad: raise ValueError(f"{path}: {len(bad)} of {len(own)} tensors of {type(model).__name__} are missing or have another shape, "
-                             f"first {bad[0]!r}: is this the file of another model?")
-    model.load_state_dict({n: state[n] for n in own})
+    bad = [name for name, tensor in own.items() if getattr(state.get(name), "shape", None) != tensor.shape]
+    if bad:
+        raise ValueError(f"{path}: {len(bad)} of {len(own)} tensors of {type(model).__name__} are missing "
+                         f"or have another shape, first {bad[0]!r}: is this the file of another model?")
+    model.load_state_dict({name: state[name] for name in own})
 
 # %% ../../nbs/2_model/01_text.ipynb #05000030
 CLIP_NAMES = ("ViT-B-32", "ViT-B-16", "ViT-L-14-336")
@@ -151,13 +180,14 @@ def clip_source(
 )->tuple[str, tuple[str, ...]]:      # for `hub_file`
     "Where the hub keeps the weights of a CLIP: repository, and the names that the file may have."
     import open_clip
-    return open_clip.get_pretrained_cfg(name, weights)["hf_hub"].strip("/"), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    repo = open_clip.get_pretrained_cfg(name, weights)["hf_hub"].strip("/")
+    return repo, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def make_clip(
     name:str,                    # one of CLIP_NAMES
     weights:str|Path|None=None,  # 'openai' (from the hub), a local file, or None: random
-):                               # open_clip.CLIP, in eval mode
+)->"open_clip.CLIP":             # in eval mode
     """One of OpenAI's CLIP networks, with QuickGELU.
 
     Raises
@@ -167,29 +197,34 @@ def make_clip(
     RuntimeError
         If the hub is needed and cannot be reached."""
     import open_clip
-    if name not in CLIP_NAMES: raise ValueError(f"CLIP {name!r} is unknown: take one of {', '.join(CLIP_NAMES)}")
-    if weights == "openai": weights = hub_file(*clip_source(name), "clip_weights")
-    model = open_clip.CLIP(**(open_clip.get_model_config(name) | {"quick_gelu": True})).eval()
-    if weights: load_weights(model, read_weights(weights), weights)
+    if name not in CLIP_NAMES:
+        raise ValueError(f"CLIP {name!r} is unknown: take one of {', '.join(CLIP_NAMES)}")
+    if weights == "openai":
+        weights = hub_file(*clip_source(name), "clip_weights")
+    config = open_clip.get_model_config(name) | {"quick_gelu": True}
+    model = open_clip.CLIP(**config).eval()
+    if weights:
+        load_weights(model, read_weights(weights), weights)
     return model
 
 # %% ../../nbs/2_model/01_text.ipynb #05000039
 class CLIPText:
     """CLIP's text tower with prompt ensembling, K words -> (K,D_E): the mean of the prompts' unit vectors, at length 1.
 
-    `key` names the network, its weights and the templates. The tower is frozen; it runs on the device where its weights lie."""
+    `key` names the network, its weights and the templates.
+    The tower is frozen; it runs on the device where its weights lie."""
     def __init__(self,
-        clip_model,                          # an open_clip.CLIP
+        clip_model:"open_clip.CLIP",         # as `make_clip` gives it
         tokenizer,                           # texts -> (N,77) token ids
         name:str,                            # of the network, for the key of the cache
         templates:tuple[str, ...]=TEMPLATES, # each holds one '{}'
     ):
         self.model, self.tokenizer, self.templates = clip_model, tokenizer, tuple(templates)
-        self.dim = clip_model.text_projection.shape[1]
+        self.dim:int = clip_model.text_projection.shape[1]
         sums = [p.double().sum().item() for n, p in clip_model.named_parameters() if not n.startswith("visual.")]
         self.key = f"{name}-{hashlib.sha256(repr((sums, self.templates)).encode()).hexdigest()[:12]}"
 
-    def _sentences(self, ids):
+    def _sentences(self, ids:torch.Tensor) -> torch.Tensor:
         "Token ids (N,77) -> (N,D_E): `encode_text` without the positions that follow the last end-of-text token."
         m, end = self.model, ids.argmax(-1)                              # end-of-text has the highest id
         L = int(end.max()) + 1
@@ -202,16 +237,20 @@ class CLIPText:
         words:list[str],     # K words or short phrases
         batch:int=256,       # prompts that are read at a time
     )->torch.Tensor:         # (K,D_E) float32 on the CPU, each row of length 1
-        "K words -> (K,D_E) unit vectors E(t_k), Eq. 8."
-        sentences = [p for w in clean_words(words) for p in prompts(w, self.templates)]
-        if not sentences: return torch.zeros(0, self.dim)
+        "K words -> (K,D_E) unit vectors E(t_k), Eq. 8; raises ValueError like `clean_words`."
+        sentences = [prompt for word in clean_words(words) for prompt in prompts(word, self.templates)]
+        if not sentences:
+            return torch.zeros(0, self.dim)
         ids = self.tokenizer(sentences).to(self.model.positional_embedding.device)
-        E = torch.cat([F.normalize(self._sentences(part).float(), dim=-1) for part in ids.split(batch)])
-        return F.normalize(E.unflatten(0, (-1, len(self.templates))).mean(1), dim=-1).cpu()
+        each = torch.cat([F.normalize(self._sentences(part).float(), dim=-1) for part in ids.split(batch)])
+        mean = each.unflatten(0, (-1, len(self.templates))).mean(1)      # (K*templates,D_E) -> (K,D_E)
+        return F.normalize(mean, dim=-1).cpu()
 
 # %% ../../nbs/2_model/01_text.ipynb #05000046
 class CachedText:
-    "The same face as the encoder within, K words -> (K,D_E); a word is encoded once and kept, in memory and on disk."
+    """The same interface as the encoder within, K words -> (K,D_E).
+
+    A word is encoded once and kept, in memory and on disk."""
     def __init__(self,
         encoder:WordLlamaText|CLIPText,  # anything with dim, key and encode(words)
         folder:str|Path|None=None,       # of the cache; None: $RS_ZEROSEG_CACHE, else ~/.cache/rs_zeroseg
@@ -221,32 +260,39 @@ class CachedText:
         self.path = folder/"text"/f"{self.key}.safetensors"
         self.vectors = self._read()
 
-    def _read(self):
+    def _read(self) -> dict[str, torch.Tensor]:
         "The file's words and vectors; nothing if it is missing or damaged."
         try:
             kept = load(self.path.read_bytes())
             words, vectors = json.loads(bytes(kept["words"].tolist())), kept["vectors"]
-            if vectors.shape != (len(words), self.dim) or not ((vectors.norm(dim=-1) - 1).abs() < 1e-3).all(): return {}
-            return dict(zip(words, vectors))
-        except (OSError, SafetensorError, KeyError, ValueError): return {}
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return {}
+        if vectors.shape != (len(words), self.dim):
+            return {}
+        of_unit_length = (vectors.norm(dim=-1) - 1).abs() < 1e-3         # False where a number is NaN
+        return dict(zip(words, vectors)) if of_unit_length.all() else {}
 
-    def _write(self):
-        "Add what is in memory to the file."
-        self.vectors = self._read() | self.vectors     # another process may have added words
+    def _write(self) -> None:
+        "Add what is in memory to the file; a warning if that cannot be done."
+        self.vectors = self._read() | self.vectors                       # another process may have added words
         words = torch.tensor(list(json.dumps(list(self.vectors)).encode("utf-8")), dtype=torch.uint8)
+        content = save({"words": words, "vectors": torch.stack(list(self.vectors.values()))})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            part = self.path.with_suffix(f".{os.getpid()}.part")
-            part.write_bytes(save({"words": words, "vectors": torch.stack(list(self.vectors.values()))}))
-            part.replace(self.path)
-        except OSError as e: warnings.warn(f"{self.path}: cannot write the text cache ({e.strerror}); words are kept in memory only")
+            with whole_files(self.path) as (part,):
+                part.write_bytes(content)
+        except (OSError, ValueError) as error:                           # ValueError: a folder has that name
+            warnings.warn(f"cannot write the text cache: {error}; words are kept in memory only", stacklevel=3)
 
-    def encode(self,
-        words:list[str],   # K words or short phrases
-    )->torch.Tensor:       # (K,D_E) float32, each row of length 1
-        "K words -> (K,D_E) unit vectors; only words that were never met are encoded."
-        words = clean_words(words)
-        new = [w for w in dict.fromkeys(words) if w not in self.vectors]
-        if new:
-            self.vectors |= zip(new, self.encoder.encode(new)); self._write()
-        return torch.stack([self.vectors[w] for w in words]) if words else torch.zeros(0, self.dim)
+# %% ../../nbs/2_model/01_text.ipynb #d386f57a
+@patch
+def encode(self:CachedText,
+    words:list[str],   # K words or short phrases
+)->torch.Tensor:       # (K,D_E) float32, each row of length 1
+    "K words -> (K,D_E) unit vectors; only words that were never met are encoded; raises ValueError like `clean_words`."
+    words = clean_words(words)
+    new = [word for word in dict.fromkeys(words) if word not in self.vectors]
+    if new:
+        self.vectors |= zip(new, self.encoder.encode(new))
+        self._write()
+    return torch.stack([self.vectors[word] for word in words]) if words else torch.zeros(0, self.dim)

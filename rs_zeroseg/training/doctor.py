@@ -23,9 +23,8 @@ from torch import nn
 
 from ..data.prepare import read_manifest
 from ..model.checkpoint import image_streams
-from ..model.segmenter import PRESETS
 from ..model.encoders import TimmDense, rsi_source
-from ..model.segmenter import StreamConfig
+from ..model.segmenter import PRESETS, StreamConfig
 from ..model.text import cached_file, clip_source, make_clip
 from .finetune import measure_step, step_memory
 from .loop import TrainConfig, native_precision
@@ -53,14 +52,22 @@ def report(checks:list[Check]) -> str:
     "One line per check, then what to do."
     width = max(len(check.name) for check in checks)
     lines = [f"{MARKS[check.ok]:<7}  {check.name:<{width}}  {check.found}" for check in checks]
-    todo = dict.fromkeys(check.todo for check in checks if check.ok is False)
-    return "\n".join([*lines, "", *(["What to do:", *(f"{i}. {text}" for i, text in enumerate(todo, 1))] if todo else ["Nothing is missing."])])
+    todo = dict.fromkeys(check.todo for check in checks if check.ok is False)        # each advice once
+    if todo:
+        end = ["What to do:", *(f"{i}. {text}" for i, text in enumerate(todo, 1))]
+    else:
+        end = ["Nothing is missing."]
+    return "\n".join([*lines, "", *end])
+
+# %% ../../nbs/3_training/06_doctor.ipynb #141d7bce
+def _gb(size:float) -> str:
+    "Bytes, as one would say them."
+    return f"{size/1e9:.1f} GB" if size > 1e8 else f"{size/1e6:.0f} MB"
 
 
-def _gb(size): return f"{size/1e9:.1f} GB" if size > 1e8 else f"{size/1e6:.0f} MB"
-
-
-def _short(path): return str(path).replace(str(Path.home()), "~", 1)
+def _short(path) -> str:
+    "A path, or a text with a path, without the name of the home folder."
+    return str(path).replace(str(Path.home()), "~", 1)
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000008
 @dataclass(frozen=True)
@@ -73,37 +80,77 @@ class GPU:
 
 def gpus() -> list[GPU]:
     "The GPUs that PyTorch sees; `CUDA_VISIBLE_DEVICES` hides some."
-    return [GPU(torch.cuda.get_device_name(i), *reversed(torch.cuda.mem_get_info(i))) for i in range(torch.cuda.device_count())]   # told as (free, total)
+    cards = []
+    for i in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(i)
+        cards.append(GPU(torch.cuda.get_device_name(i), total, free))
+    return cards
 
 
 def check_gpus(preset:str, cards:list[GPU]) -> Check:
     "At least one, unless it is the pocket model."
-    if cards: return Check("GPUs", True, f"{len(cards)}: " + ", ".join(f"{c.name}, {_gb(c.free)} of {_gb(c.total)} free" for c in cards) + f"; precision {native_precision()}")
-    if preset == "pocket": return Check("GPUs", True, "none, and none is needed")
+    if cards:
+        told = ", ".join(f"{c.name}, {_gb(c.free)} of {_gb(c.total)} free" for c in cards)
+        return Check("GPUs", True, f"{len(cards)}: {told}; precision {native_precision()}")
+    if preset == "pocket":
+        return Check("GPUs", True, "none, and none is needed")
     built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
-    return Check("GPUs", False, f"none that PyTorch sees (it is {torch.__version__}, built {built})",
-                 f"run {preset} on a machine with a CUDA GPU; if this is one, nvidia-smi must list it, and PyTorch must be built for CUDA (pytorch.org). --preset pocket runs here")
+    return Check(
+        "GPUs", False, f"none that PyTorch sees (it is {torch.__version__}, built {built})",
+        f"run {preset} on a machine with a CUDA GPU; if this is one, nvidia-smi must list it, "
+        "and PyTorch must be built for CUDA (pytorch.org). --preset pocket runs here")
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000011
 def check_batch(plan:TrainConfig, processes:int) -> Check:
     "Can the batch be shared evenly?"
-    ways = processes*plan.accumulate; share, left = divmod(plan.batch_size, ways)
-    if not left: return Check("batch", True, f"{plan.batch_size} images a step: {processes} process(es) x {plan.accumulate} part(s) x {share}")
+    ways = processes*plan.accumulate
+    share, left = divmod(plan.batch_size, ways)
+    if not left:
+        found = f"{plan.batch_size} images a step: {processes} process(es) x {plan.accumulate} part(s) x {share}"
+        return Check("batch", True, found)
+
+    # a larger batch, or fewer processes
+    todo = f"give --batch-size {-(-plan.batch_size//ways)*ways}"
     fewer = [n for n in range(1, processes) if plan.batch_size % (n*plan.accumulate) == 0]
-    todo = f"give --batch-size {-(-plan.batch_size//ways)*ways}" + (f", or use {fewer[-1]} of the {processes} GPUs: CUDA_VISIBLE_DEVICES={','.join(map(str, range(fewer[-1])))}" if fewer else "")
-    return Check("batch", False, f"{plan.batch_size} images cannot be shared evenly by {processes} process(es) in {plan.accumulate} part(s)", todo)
+    if fewer:
+        visible = ",".join(map(str, range(fewer[-1])))
+        todo += f", or use {fewer[-1]} of the {processes} GPUs: CUDA_VISIBLE_DEVICES={visible}"
+    found = (f"{plan.batch_size} images cannot be shared evenly by {processes} process(es) "
+             f"in {plan.accumulate} part(s)")
+    return Check("batch", False, found, todo)
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000014
-RESERVE = int(2e9)   # bytes beside what `step_memory` counts: the GPU's context (.5 GB), work space that passes, gaps between
+RESERVE = int(2e9)   # bytes beside what `step_memory` counts: CUDA context, temporary workspace, fragmentation
 
 
-def _share(plan, processes): return -(-plan.batch_size//(plan.accumulate*processes))
+def _share(plan:TrainConfig, processes:int) -> int:
+    "Images that a process reads at a time."
+    return -(-plan.batch_size//(plan.accumulate*processes))
 
 
-def _need(preset, plan, processes, images, crop_px):
+def _need(preset:str, plan:TrainConfig, processes:int, images:int, crop_px:int) -> int:
     "Bytes for a step of so many images in one process; 'auto' is 16 bit wherever there is a GPU."
     precision = "bf16" if plan.precision == "auto" else plan.precision
-    return RESERVE + step_memory(PRESETS[preset], images, crop_px=crop_px, processes=processes, precision=precision)["total"]
+    memory = step_memory(PRESETS[preset], images, crop_px=crop_px, processes=processes, precision=precision)
+    return RESERVE + memory["total"]
+
+# %% ../../nbs/3_training/06_doctor.ipynb #79249579
+def _more_room(preset:str, plan:TrainConfig, cards:list[GPU], crop_px:int) -> str:
+    "What to do about a step that does not fit the fullest card."
+    n, card = len(cards), min(cards, key=lambda c: c.free)
+    if _need(preset, plan, n, _share(plan, n), crop_px) <= card.total:
+        return f"stop the other programs on {card.name}: nvidia-smi lists them"
+
+    # the same step in more parts
+    for parts in range(plan.accumulate + 1, plan.batch_size + 1):
+        smaller = replace(plan, accumulate=parts)
+        even = plan.batch_size % (n*parts) == 0
+        if even and _need(preset, smaller, n, _share(smaller, n), crop_px) <= card.total:
+            return (f"give --accumulate {parts}: the same step in {parts} parts, one after the other, in less memory "
+                    "(or a smaller --batch-size)")
+
+    least = _need(preset, plan, n, 1, crop_px)
+    return f"use GPUs with at least {_gb(least)}, for one image of {preset} at a time, or a smaller --preset"
 
 
 def check_memory(
@@ -113,18 +160,20 @@ def check_memory(
     crop_px:int=512,      # side of the crops
 )->Check:
     "Does a step fit the fullest GPU? Without one: what a GPU would need."
-    def need(plan, n): return _need(preset, plan, n, _share(plan, n), crop_px)
     reserve = f"{_gb(RESERVE)} of it in reserve"
     if not cards:
-        two = f", or {_gb(need(plan, 2))} on each of two" if plan.batch_size % (2*plan.accumulate) == 0 else ""
-        return Check("GPU memory", None, f"it would take {_gb(need(plan, 1))} on one GPU{two}; {reserve}")
-    n, card = len(cards), min(cards, key=lambda c: c.free); wanted = need(plan, n)
-    found = f"{_gb(wanted)} for {_share(plan, n)} image(s) on each GPU, {reserve}; free: {_gb(card.free)} of {_gb(card.total)}"
-    if wanted <= card.free: return Check("GPU memory", True, found)
-    if wanted <= card.total: return Check("GPU memory", False, found, f"stop the other programs on {card.name}: nvidia-smi lists them")
-    parts = [a for a in range(plan.accumulate + 1, plan.batch_size + 1) if plan.batch_size % (n*a) == 0 and need(replace(plan, accumulate=a), n) <= card.total]
-    if parts: return Check("GPU memory", False, found, f"give --accumulate {parts[0]}: the same step in {parts[0]} parts, one after the other, in less memory (or a smaller --batch-size)")
-    return Check("GPU memory", False, found, f"use GPUs with at least {_gb(_need(preset, plan, n, 1, crop_px))}, for one image of {preset} at a time, or a smaller --preset")
+        one = _gb(_need(preset, plan, 1, _share(plan, 1), crop_px))
+        even = plan.batch_size % (2*plan.accumulate) == 0
+        two = f", or {_gb(_need(preset, plan, 2, _share(plan, 2), crop_px))} on each of two" if even else ""
+        return Check("GPU memory", None, f"it would take {one} on one GPU{two}; {reserve}")
+
+    n, card = len(cards), min(cards, key=lambda c: c.free)
+    wanted = _need(preset, plan, n, _share(plan, n), crop_px)
+    found = (f"{_gb(wanted)} for {_share(plan, n)} image(s) on each GPU, {reserve}; "
+             f"free: {_gb(card.free)} of {_gb(card.total)}")
+    if wanted <= card.free:
+        return Check("GPU memory", True, found)
+    return Check("GPU memory", False, found, _more_room(preset, plan, cards, crop_px))
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000020
 @dataclass(frozen=True)
@@ -149,18 +198,31 @@ def wanted_weights(
     rsi_weights:str|Path="hub",       # the same for the RSI stream
 )->list[Weights]:                     # none for pocket, whose weights come with the package
     "The weights that a model starts from."
-    if config.vlm.startswith("pocket"): return []
-    with torch.device("meta"): _, rsi, clip = image_streams(config)
-    def size(model:nn.Module): return 4*sum(p.numel() for p in model.parameters())
-    return [Weights("CLIP weights", "--clip-weights", str(clip_weights), clip_source(config.vlm), size(clip), lambda file: make_clip(config.vlm, file)),
-            Weights("RSI weights", "--rsi-weights", str(rsi_weights), rsi_source(config.rsi), size(rsi), lambda file: TimmDense(config.rsi, file))]
+    if config.vlm.startswith("pocket"):
+        return []
+    with torch.device("meta"):
+        _, rsi, clip = image_streams(config)
+    return [
+        Weights("CLIP weights", "--clip-weights", str(clip_weights), clip_source(config.vlm), _size(clip),
+                lambda file: make_clip(config.vlm, file)),
+        Weights("RSI weights", "--rsi-weights", str(rsi_weights), rsi_source(config.rsi), _size(rsi),
+                lambda file: TimmDense(config.rsi, file)),
+    ]
 
 
+def _size(model:nn.Module) -> int:
+    "Bytes of its parameters in 32 bit."
+    return 4*sum(p.numel() for p in model.parameters())
+
+# %% ../../nbs/3_training/06_doctor.ipynb #8c3e00e1
 def hub_silence() -> str:
     "Why the hub cannot be reached; empty if it answers within five seconds."
-    if constants.HF_HUB_OFFLINE: return "HF_HUB_OFFLINE is set"
-    try: get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception as error: return type(error).__name__
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception as error:
+        return type(error).__name__
     return ""
 
 
@@ -172,13 +234,20 @@ def check_weights(
     file, (repo, names) = weights.file, weights.source
     if file is None:
         what = f"not on this computer: {names[0]} of {repo}, about {_gb(weights.size)}"
-        if not silence: return Check(weights.name, True, f"{what}; fetched from the hub at the start")
-        return Check(weights.name, False, what, f"{'unset HF_HUB_OFFLINE' if constants.HF_HUB_OFFLINE else f'connect to {constants.ENDPOINT}'}; or fetch it on another machine, "
+        if not silence:
+            return Check(weights.name, True, f"{what}; fetched from the hub at the start")
+        reach = "unset HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else f"connect to {constants.ENDPOINT}"
+        return Check(weights.name, False, what, f"{reach}; or fetch it on another machine, "
                      f"`hf download {repo} {names[0]}`, and give the file with {weights.option}")
+
     print(f"reading {_short(file)} ...", file=sys.stderr, flush=True)
-    try: weights.read(file)
-    except ValueError as error:                                                          # in the cache, the file is a link into its repository's folder
-        return Check(weights.name, False, _short(error), f"delete {_short(file.parents[2])}: it is fetched again" if weights.given == "hub" else f"give {names[0]} of {repo} with {weights.option}")
+    try:
+        weights.read(file)
+    except ValueError as error:
+        todo = f"give {names[0]} of {repo} with {weights.option}"
+        if weights.given == "hub":                       # the file is a link into its repository's folder
+            todo = f"delete {_short(file.parents[2])}: it is fetched again"
+        return Check(weights.name, False, _short(error), todo)
     return Check(weights.name, True, f"{_short(file)}, read")
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000024
@@ -188,7 +257,7 @@ def run_size(config:StreamConfig) -> int:
     return 2*(parts["weights"] + parts["moments"]) + parts["weights"]
 
 
-def _existing(path):
+def _existing(path:Path) -> Path:
     "The path, or its nearest parent that exists."
     return next(p for p in (path, *path.parents) if p.exists())
 
@@ -196,21 +265,30 @@ def _existing(path):
 def check_disk(
     needs:list[tuple[Path, int, str]],   # folder, bytes that will be written there, what that is
 )->list[Check]:                          # one per file system, and one per folder that is closed
-    "Is there room, and may we write?"
+    "Is there enough space, and may we write?"
     groups, checks = {}, []
     for folder, size, what in needs:
         there = _existing(folder.absolute())
-        if not (there.is_dir() and os.access(there, os.W_OK)): checks.append(Check("disk", False, f"{_short(folder)}: no folder that we may write to", f"choose another folder than {_short(folder)}"))
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            checks.append(Check("disk", False, f"{_short(folder)}: no folder that we may write to",
+                                f"choose another folder than {_short(folder)}"))
         groups.setdefault(os.stat(there).st_dev, (there, []))[1].append((folder, size, what))
-    for there, group in groups.values():
-        free, wanted = shutil.disk_usage(there).free, sum(size for _, size, _ in group)
-        found = f"{_gb(free)} free; to be written: " + ", ".join(f"{_gb(size)} to {_short(folder)} ({what})" for folder, size, what in group)
-        if free < wanted: checks.append(Check("disk", False, found, f"make room for {_gb(wanted - free)} more, or give a folder on another disk with --out (for the hub's cache: HF_HOME)"))
-        else: checks.append(Check("disk", True, found))
-    return checks
+    return checks + [_check_space(there, group) for there, group in groups.values()]
+
+
+def _check_space(there:Path, group:list[tuple[Path, int, str]]) -> Check:
+    "Does the file system of `there` hold all that will be written to it?"
+    free, wanted = shutil.disk_usage(there).free, sum(size for _, size, _ in group)
+    parts = ", ".join(f"{_gb(size)} to {_short(folder)} ({what})" for folder, size, what in group)
+    found = f"{_gb(free)} free; to be written: {parts}"
+    if free >= wanted:
+        return Check("disk", True, found)
+    return Check("disk", False, found, f"make room for {_gb(wanted - free)} more, "
+                 "or give a folder on another disk with --out (for the hub's cache: HF_HOME)")
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000027
-SPLITS = {"LandDiscover50K": "train", "FLAIR": "test", "FAST": "val", "Potsdam": "val", "FloodNet": "val+test"}   # to train on, and the four of Table 1
+# the set to train on, and the four of Table 1
+SPLITS = {"LandDiscover50K": "train", "FLAIR": "test", "FAST": "val", "Potsdam": "val", "FloodNet": "val+test"}
 
 
 def check_data(
@@ -218,24 +296,47 @@ def check_data(
     data:str|Path="data",   # folder of the prepared sets
 )->Check:
     "Is a prepared set there, and whole?"
-    split = SPLITS[name]; folder = Path(data)/name.lower()/split; shown = _short(folder)
-    command = f"python data_scripts/{name.lower()}.py --split {split}" + f" --out {shown}"*(Path(data) != Path("data"))
+    split = SPLITS[name]
+    folder = Path(data)/name.lower()/split
+    shown = _short(folder)
+    command = f"python data_scripts/{name.lower()}.py --split {split}"
+    if Path(data) != Path("data"):
+        command += f" --out {shown}"
     again = f"move {shown} away, then `{command}`"
-    if not folder.is_dir(): return Check(name, False, f"{shown}: missing", f"{command} (it downloads the set, or says what to fetch by hand)")
+
+    # the folder and its manifest
+    if not folder.is_dir():
+        todo = f"{command} (it downloads the set, or says what to fetch by hand)"
+        return Check(name, False, f"{shown}: missing", todo)
     manifest = read_manifest(folder) or {}
-    if not {"data", "split", "pairs", "published", "files"} <= manifest.keys(): return Check(name, False, f"{shown}: its manifest.json is missing or damaged", again)
-    if (manifest["data"], manifest["split"]) != (name, split): return Check(name, False, f"{shown}: holds {manifest['data']}, {manifest['split']}", again)
+    if not {"data", "split", "pairs", "published", "files"} <= manifest.keys():
+        return Check(name, False, f"{shown}: its manifest.json is missing or damaged", again)
+    if (manifest["data"], manifest["split"]) != (name, split):
+        return Check(name, False, f"{shown}: holds {manifest['data']}, {manifest['split']}", again)
+
+    # its files and pairs
     gone = [file for file in manifest["files"] if not (folder/file).is_file()]
-    if gone: return Check(name, False, f"{shown}: {len(gone)} of {len(manifest['files'])} files are missing, the first is {gone[0]}", command)
-    pairs, published = manifest["pairs"], manifest["published"]
-    if pairs < (published or 100): return Check(name, False, f"{shown}: miniature or incomplete: {pairs:,} of {f'{published:,}' if published else 'many hundreds of'} pairs", again)
-    return Check(name, True, f"{shown}: {pairs:,} pairs" + (f" of {published:,}" if published else ", number not published"))
+    if gone:
+        found = f"{shown}: {len(gone)} of {len(manifest['files'])} files are missing, the first is {gone[0]}"
+        return Check(name, False, found, command)
+    return _check_pairs(name, shown, manifest["pairs"], manifest["published"], again)
+
+
+def _check_pairs(name:str, shown:str, pairs:int, published:int|None, again:str) -> Check:
+    "Are there as many pairs as were published?"
+    if pairs < (published or 100):
+        whole = f"{published:,}" if published else "many hundreds of"
+        return Check(name, False, f"{shown}: miniature or incomplete: {pairs:,} of {whole} pairs", again)
+    of = f" of {published:,}" if published else ", number not published"
+    return Check(name, True, f"{shown}: {pairs:,} pairs{of}")
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000030
-def _duration(seconds):
+def _duration(seconds:float) -> str:
     "Seconds in the unit in which one would say them."
-    size, unit = next((s, u) for s, u in ((86400, "days"), (3600, "hours"), (60, "minutes"), (0, "seconds")) if seconds >= 2*s)
-    return f"{seconds/(size or 1):.1f} {unit}"
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2*size:
+            return f"{seconds/size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
 
 
 def check_time(
@@ -245,20 +346,36 @@ def check_time(
     crop_px:int=512,      # side of the crops
 )->Check:
     "How long will it take here?"
+    # is there memory for a step?
     share = _share(plan, max(1, len(cards)))
     images = share if cards or preset == "pocket" else 1
     need = _need(preset, plan, len(cards), images, crop_px)
     free = min(c.free for c in cards) if cards else psutil.virtual_memory().available
-    if need > free: return Check("time", None, f"not measured: a step needs {_gb(need)}, and {_gb(free)} are free")
+    if need > free:
+        return Check("time", None, f"not measured: a step needs {_gb(need)}, and {_gb(free)} are free")
+
+    # a real one
     print(f"measuring a step of {preset} ...", file=sys.stderr, flush=True)
-    try: measured = measure_step(PRESETS[preset], plan, images, crop_px=crop_px, steps=10 if cards else 1)
-    except RuntimeError as error:                                                        # CUDA's errors, and that its memory ran out
-        full = isinstance(error, torch.OutOfMemoryError)
-        return Check("time", False, f"a step with {images} image(s) failed: {' '.join(str(error).split())[:120]}",
-                     "give a larger --accumulate: less memory, the same step" if full else "update the driver and PyTorch so that they fit the GPU (pytorch.org), then ask again")
-    seconds = measured["seconds"]*plan.accumulate*share/images                           # of a step of `plan`
+    try:
+        measured = measure_step(PRESETS[preset], plan, images, crop_px=crop_px, steps=10 if cards else 1)
+    except RuntimeError as error:                        # CUDA's errors, and that its memory ran out
+        return _failed_step(error, images)
+
+    # what that makes of the night
+    seconds = measured["seconds"]*plan.accumulate*share/images
     peak = f", peak {measured['peak_gb']} GB" if measured["peak_gb"] else ""
-    return Check("time", None, f"{seconds:.2f} s a step, {_duration(seconds*plan.steps)} for {plan.steps:,} steps (measured with {images} image(s) on {measured['device']}, {measured['precision'].replace('no', '32 bit')}{peak})")
+    how = f"{images} image(s) on {measured['device']}, {measured['precision'].replace('no', '32 bit')}{peak}"
+    whole = f"{_duration(seconds*plan.steps)} for {plan.steps:,} steps"
+    return Check("time", None, f"{seconds:.2f} s a step, {whole} (measured with {how})")
+
+
+def _failed_step(error:RuntimeError, images:int) -> Check:
+    "What to do about a step that failed."
+    found = f"a step with {images} image(s) failed: {' '.join(str(error).split())[:120]}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return Check("time", False, found, "give a larger --accumulate: less memory, the same step")
+    todo = "update the driver and PyTorch so that they fit the GPU (pytorch.org), then ask again"
+    return Check("time", False, found, todo)
 
 # %% ../../nbs/3_training/06_doctor.ipynb #29000033
 def plan_of(preset:str) -> TrainConfig:
@@ -268,10 +385,20 @@ def plan_of(preset:str) -> TrainConfig:
     ------
     ValueError
         If the preset is unknown."""
-    if preset not in PRESETS: raise ValueError(f"preset {preset!r} is unknown: take one of {', '.join(PRESETS)}")
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is unknown: take one of {', '.join(PRESETS)}")
     return SEGMENTATION_PLAN if preset == "pocket" else TrainConfig()
 
 
+def _check_hub(fetch:int) -> tuple[Check, str]:
+    "What is said of the hub, and why it is silent; it is asked only if bytes must be fetched."
+    if not fetch:
+        return Check("hub", None, "not asked: nothing must be fetched"), ""
+    silence = hub_silence()
+    found = f"{constants.ENDPOINT} cannot be reached ({silence})" if silence else f"{constants.ENDPOINT} answers"
+    return Check("hub", None, found), silence
+
+# %% ../../nbs/3_training/06_doctor.ipynb #343e6767
 def examine(
     preset:str="paper",               # a key of PRESETS
     data:str|Path="data",             # folder of the prepared sets
@@ -286,12 +413,28 @@ def examine(
     ------
     ValueError
         If the preset is unknown."""
-    usual, pocket = plan_of(preset), preset == "pocket"; plan = plan or usual
-    cards, crop_px = (gpus()[:1], SEGMENTATION_PX) if pocket else (gpus(), 512)          # one process is plenty for the pocket model
-    weights = wanted_weights(PRESETS[preset], clip_weights, rsi_weights); fetch = sum(w.size for w in weights if w.file is None)
-    silence = hub_silence() if fetch else ""
-    hub = f"{constants.ENDPOINT} cannot be reached ({silence})" if silence else f"{constants.ENDPOINT} answers" if fetch else "not asked: nothing must be fetched"
-    needs = [(Path(out), run_size(PRESETS[preset]), "two checkpoints and the finished model")] + [(Path(constants.HF_HUB_CACHE), fetch, "weights from the hub")]*(fetch > 0)
-    return [check_gpus(preset, cards), check_batch(plan, max(1, len(cards))), check_memory(preset, plan, cards, crop_px), Check("hub", None, hub),
-            *([Check("weights", True, "come with the package")] if pocket else [check_weights(w, silence) for w in weights]), *check_disk(needs),
-            *([Check("data", True, "none is needed: `rs_zeroseg train` draws its own")] if pocket else [check_data(name, data) for name in SPLITS]), check_time(preset, plan, cards, crop_px)]
+    # what the run is; one process is plenty for the pocket model
+    usual, pocket = plan_of(preset), preset == "pocket"
+    plan = plan or usual
+    cards, crop_px = (gpus()[:1], SEGMENTATION_PX) if pocket else (gpus(), 512)
+    config = PRESETS[preset]
+
+    # what it reads
+    weights = wanted_weights(config, clip_weights, rsi_weights)
+    fetch = sum(w.size for w in weights if w.file is None)
+    hub, silence = _check_hub(fetch)
+    if pocket:
+        read = [Check("weights", True, "come with the package")]
+        sets = [Check("data", True, "none is needed: `rs_zeroseg train` draws its own")]
+    else:
+        read = [check_weights(w, silence) for w in weights]
+        sets = [check_data(name, data) for name in SPLITS]
+
+    # what it writes
+    needs = [(Path(out), run_size(config), "two checkpoints and the finished model")]
+    if fetch:
+        needs.append((Path(constants.HF_HUB_CACHE), fetch, "weights from the hub"))
+
+    machine = [check_gpus(preset, cards), check_batch(plan, max(1, len(cards))),
+               check_memory(preset, plan, cards, crop_px)]
+    return [*machine, hub, *read, *check_disk(needs), *sets, check_time(preset, plan, cards, crop_px)]

@@ -17,45 +17,53 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
+from fastcore.basics import patch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader, Dataset
 
-from ..data.imagery import IGNORE, FolderDataset, augment
+from ..data.imagery import IGNORE, FolderDataset, LabelSet, augment
 from ..model.budget import skeleton
 from ..model.checkpoint import build, only_ours, save
-from ..model.segmenter import PRESETS
+from ..model.dsfe import resize
+from ..model.freezing import join_qkv
 from ..model.losses import AlignmentLoss, bce_loss, total_loss
-from ..model.segmenter import Segmenter, StreamConfig
-from .loop import TrainConfig, fit, native_precision
-from .segmentation import load_encoders, set_learning
+from ..model.segmenter import PRESETS, Segmenter, StreamConfig
+from .loop import TrainConfig, fit, native_precision, plain_model
+from .segmentation import load_encoders, new_alignment, set_learning
 
 # %% ../../nbs/3_training/05_finetune.ipynb #28000005
 @lru_cache(maxsize=2)
-def _order(n, seed, turn):
+def _order(n:int, seed:int, turn:int) -> np.ndarray:
     "A permutation of n images for one round."
     return np.random.default_rng((seed, turn)).permutation(n)
 
 
 class ShuffledCrops(Dataset):
-    "Item n -> image (3,crop,crop) in [0,1], mask (crop,crop) long: a crop of some image, augmented; depends on (seed, n) only."
-    def __init__(self,
+    "Item n -> image (3,crop,crop) in [0,1], mask (crop,crop) long: an augmented crop that depends on (seed, n) only."
+    def __init__(
+        self,
         data:Dataset,   # with `crop`: `FolderDataset` or `SampleDataset`
         seed:int=0,
     ):
-        if not data.crop: raise ValueError("the data set has no `crop`: give the side of the crops in pixels")
+        if not data.crop:
+            raise ValueError("the data set has no `crop`: give the side of the crops in pixels")
         self.data, self.seed = data, seed
 
     def __getitem__(self, n:int) -> tuple[torch.Tensor, torch.Tensor]:
         turn, i = divmod(n, len(self.data))
-        item = self.data[turn*len(self.data) + int(_order(len(self.data), self.seed, turn)[i])]
+        image_of_round = int(_order(len(self.data), self.seed, turn)[i])
+        item = self.data[turn*len(self.data) + image_of_round]
         image, mask = augment(item["image"][None], item["mask"][None], self.seed*1_000_003 + n)
         return image[0], mask[0]
 
 # %% ../../nbs/3_training/05_finetune.ipynb #28000010
-def _told_plainly(loader):
+def _told_plainly(loader:DataLoader) -> Iterator:
     "The batches of a loader; a file's own error instead of a reading process's traceback."
-    try: yield from loader
-    except ValueError as error: raise ValueError(str(error).rpartition("ValueError: ")[2].strip()) from None
+    try:
+        yield from loader
+    except ValueError as error:
+        raise ValueError(str(error).rpartition("ValueError: ")[2].strip()) from None
 
 
 def crop_batches(
@@ -72,57 +80,79 @@ def crop_batches(
     ValueError
         If the batch cannot be shared evenly."""
     share, left = divmod(plan.batch_size, plan.accumulate*processes)
-    if left or not share: raise ValueError(f"a batch of {plan.batch_size} images cannot be shared evenly by {processes} process(es) in {plan.accumulate} part(s)")
-    crops = ShuffledCrops(data, plan.seed)
+    if left or not share:
+        raise ValueError(f"a batch of {plan.batch_size} images cannot be shared evenly "
+                         f"by {processes} process(es) in {plan.accumulate} part(s)")
+    crops, parts = ShuffledCrops(data, plan.seed), plan.steps*plan.accumulate
+
     def batches(start):
-        numbers = [range((n*processes + rank)*share, (n*processes + rank + 1)*share) for n in range(start, plan.steps*plan.accumulate)]
-        return _told_plainly(DataLoader(crops, batch_sampler=numbers, num_workers=workers, pin_memory=torch.cuda.is_available()))
+        firsts = [(n*processes + rank)*share for n in range(start, parts)]
+        numbers = [range(first, first + share) for first in firsts]
+        pinned = torch.cuda.is_available()
+        return _told_plainly(DataLoader(crops, batch_sampler=numbers, num_workers=workers, pin_memory=pinned))
     return batches
 
 # %% ../../nbs/3_training/05_finetune.ipynb #28000013
-class MaskLoss:
+class MaskLoss(nn.Module):
     "L_total of Eq. 13 on one word per base category: (model, (images, masks), counts) -> loss, and numbers to show."
-    def __init__(self,
+    def __init__(
+        self,
         text_emb:torch.Tensor,               # (K,D_E) unit vectors of the base words
         novel:list[bool],                    # per category of the data set; K of them are False
-        align:AlignmentLoss|None,            # part of the model in training; None: a model without MS-CAM's features
+        align:AlignmentLoss|None,            # Eq. 12, trained with the model; None: a model without features for it
         lam:float=.2,                        # lambda of Eq. 13
     ):
+        super().__init__()
         self.text_emb, self.align, self.lam = text_emb, align, lam
-        self.index = torch.full((IGNORE + 1,), IGNORE)                               # category -> word, novel ones and the rest -> IGNORE
+        # category -> word; novel ones and the rest -> IGNORE
+        self.index = torch.full((IGNORE + 1,), IGNORE)
         self.index[:len(novel)][~torch.tensor(novel)] = torch.arange(len(novel) - sum(novel))
 
     def targets(self, mask:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         "Masks (B,H,W) of categories -> target (B,K,H,W) in {0,1} and valid (B,1,H,W) bool."
-        index = self.index.to(mask.device)[mask]; valid = index != IGNORE
+        index = self.index.to(mask.device)[mask]
         words = torch.arange(len(self.text_emb), device=mask.device).view(-1, 1, 1)
-        return (index.unsqueeze(1) == words).float(), valid.unsqueeze(1)
+        return (index.unsqueeze(1) == words).float(), (index != IGNORE).unsqueeze(1)
 
     def counts(self, batch:tuple) -> torch.Tensor:
         "Valid (pixel, word) pairs, and images with something labelled, (2)."
-        valid = self.index.to(batch[1].device)[batch[1]] != IGNORE
+        mask = batch[1]
+        valid = self.index.to(mask.device)[mask] != IGNORE
         return torch.stack([valid.sum()*len(self.text_emb), valid.flatten(1).any(1).sum()]).float()
 
-    def __call__(self, model, batch:tuple, counts:torch.Tensor) -> tuple[torch.Tensor, dict]:
-        image, mask = batch; E = self.text_emb.to(image.device)
-        logits, _, features = model(image, E); features = features.full_precision()
-        logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)    # (B,K,H,W)
-        target, valid = self.targets(mask)
-        loss = bce_loss(logits, target, valid, counts[0]) + getattr(model, "module", model).extra_loss(features, E, target, valid.float().expand_as(target))
-        if self.align is not None: loss = total_loss(loss, self.align(features.dense, E, target.flatten(2).mean(-1), counts[1]), self.lam)
-        right = ((logits.argmax(1, keepdim=True) == target.argmax(1, keepdim=True)) & valid).sum()
-        return loss, {"accuracy": right*len(E)/counts[0].clamp(min=1e-6)}               # share of the valid pixels whose best word is the right one
+# %% ../../nbs/3_training/05_finetune.ipynb #b3b8d609
+@patch
+def forward(self:MaskLoss, model:nn.Module, batch:tuple, counts:torch.Tensor) -> tuple[torch.Tensor, dict]:
+    "Model, images (B,3,H,W) and masks (B,H,W), and counts (2) -> scalar, and the accuracy to show."
+    # what the model says, at the size of the mask
+    image, mask = batch
+    E = self.text_emb.to(image.device)
+    logits, _, features = model(image, E)
+    features = features.full_precision()
+    logits = resize(logits.float(), mask.shape[-2:])                               # (B,K,H,W)
+
+    # Eq. 11, what a baseline adds, and Eq. 12
+    target, valid = self.targets(mask)
+    weight = valid.float().expand_as(target)
+    loss = bce_loss(logits, target, valid, counts[0]) + plain_model(model).extra_loss(features, E, target, weight)
+    if self.align is not None:
+        area = target.flatten(2).mean(-1)                                          # (B,K)
+        loss = total_loss(loss, self.align(features.dense, E, area, counts[1]), self.lam)
+
+    # share of the valid pixels whose best word is the right one
+    right = ((logits.argmax(1, keepdim=True) == target.argmax(1, keepdim=True)) & valid).sum()
+    return loss, {"accuracy": right*len(E)/counts[0].clamp(min=1e-6)}
 
 # %% ../../nbs/3_training/05_finetune.ipynb #28000019
 def start_model(
     config:StreamConfig,                  # of RS-ZeroSeg or of a baseline
-    clip:str="attention",                 # what of the VLM stream learns, one of `POLICIES` of 2_model/02_encoders
+    clip:str="attention",                 # what of the VLM stream learns, one of `POLICIES` of 2_model/09_freezing
     rsi:str="freeze",                     # what of the RSI stream learns
-    clip_weights:str|Path|None="hub",     # 'hub', a local file, or None: random; a pocket stream has those of the package
-    rsi_weights:str|Path|None="hub",
+    clip_weights:str|Path|None="hub",     # 'hub', a local file, or None: random; pocket streams: the package's
+    rsi_weights:str|Path|None="hub",      # the same for the RSI stream
     seed:int=0,                           # of the new modules
-)->Segmenter:                             # with `align`, as `set_learning` of 3_training/03_pretrain leaves it
-    """A model ready to be trained.
+)->tuple[Segmenter, AlignmentLoss|None]:  # the model, and Eq. 12 for its loss; None where it has no features for it
+    """A model ready to be trained, and the alignment that its loss needs.
 
     Raises
     ------
@@ -130,11 +160,36 @@ def start_model(
         If a policy is unknown or a file does not fit.
     RuntimeError
         If the hub is needed and cannot be reached."""
-    pocket, files = config.vlm.startswith("pocket"), [w for w in (clip_weights, rsi_weights) if w not in ("hub", None)]
-    if pocket and files: raise ValueError(f"{files[0]}: the pocket encoders come with the package; leave this option out")
-    torch.manual_seed(seed); model = build(config, clip_weights, rsi_weights)
-    if pocket: load_encoders(None, model)
-    return set_learning(model, clip, rsi)
+    pocket = config.vlm.startswith("pocket")
+    files = [w for w in (clip_weights, rsi_weights) if w not in ("hub", None)]
+    if pocket and files:
+        raise ValueError(f"{files[0]}: the pocket encoders come with the package; leave this option out")
+    torch.manual_seed(seed)
+    model = build(config, clip_weights, rsi_weights)
+    if pocket:
+        load_encoders(None, model)
+    set_learning(model, clip, rsi)
+    return model, new_alignment(model)
+
+# %% ../../nbs/3_training/05_finetune.ipynb #b5c6486c
+def _bytes_kept(
+    model:nn.Module, loss_fn:nn.Module,   # whose own tensors are not counted
+    forward:Callable,                     # makes the pass
+)->int:
+    "Bytes that autograd keeps of a forward pass, each storage once."
+    modules = nn.ModuleList([model, loss_fn])
+    own = {t.untyped_storage()._cdata for t in (*modules.parameters(), *modules.buffers())}
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes(), tensor            # held, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        forward()
+    return sum(size for size, _ in kept.values())
 
 # %% ../../nbs/3_training/05_finetune.ipynb #28000023
 def step_memory(
@@ -147,23 +202,25 @@ def step_memory(
     precision:str="bf16",      # 'no' is 32 bit
     processes:int=1,
 )->dict:                       # bytes: 'weights', 'gradients', 'moments', 'buckets', 'activations', and their 'total'
-    "What a training step keeps in the memory of one process, from shapes alone; the GPU's own context and passing work space come on top."
-    with torch.device("meta"): model = set_learning(skeleton(config), clip, rsi).train()
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        model.to_empty(device="cpu"); kept = {}
-        own = {p.untyped_storage()._cdata for p in (*model.parameters(), *model.buffers())}
-        def note(tensor):
-            storage = tensor.untyped_storage()
-            if storage._cdata not in own: kept[storage._cdata] = storage.nbytes(), tensor            # held, so that no address is used twice
-            return tensor
+    """What a training step keeps in the memory of one process, from shapes alone.
 
+    The CUDA context, temporary workspace and fragmentation come on top."""
+    # the step, on tensors without contents
+    with torch.device("meta"):
+        model = set_learning(skeleton(config), clip, rsi).train()
+        align = new_alignment(model)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cpu")
+        loss_fn = MaskLoss(torch.rand(words, model.vlm.dim), [False]*words, align).to_empty(device="cpu")
         batch = torch.rand(images, 3, crop_px, crop_px), torch.zeros(images, crop_px, crop_px, dtype=torch.long)
-        loss_fn = MaskLoss(torch.rand(words, model.vlm.dim), [False]*words, model.align)
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision != "no"): loss_fn(model, batch, torch.ones(2))
-    learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    parts = {"weights": 4*sum(p.numel() for p in model.parameters()), "gradients": 4*learns, "moments": 8*learns,
-             "buckets": 4*learns*(processes > 1), "activations": sum(size for size, _ in kept.values())}
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "no"):
+            activations = _bytes_kept(model, loss_fn, lambda: loss_fn(model, batch, torch.ones(2)))
+
+    # and what it stands on
+    parameters = [*model.parameters(), *loss_fn.parameters()]
+    learns = sum(p.numel() for p in parameters if p.requires_grad)
+    parts = {"weights": 4*sum(p.numel() for p in parameters), "gradients": 4*learns, "moments": 8*learns,
+             "buckets": 4*learns*(processes > 1), "activations": activations}
     return parts | {"total": sum(parts.values())}
 
 # %% ../../nbs/3_training/05_finetune.ipynb #28000031
@@ -175,57 +232,102 @@ def measure_step(
     rsi:str="freeze",           # freezing policy of the RSI stream
     crop_px:int=512,            # side of the crops
     words:int=39,               # base words
-    steps:int=2,                # that are timed, after one that is not
-)->dict:                        # 'seconds' of a step (median), 'images_per_second', 'peak_gb' of the GPU or None, 'device', 'precision'
+    steps:int=2,                # timed steps, after one warm-up step
+)->dict:   # 'seconds' of a step (median), 'images_per_second', 'peak_gb' of the GPU or None, 'device', 'precision'
     "Time a few training steps on random images, with random weights for backbones that would come from the hub."
-    model = start_model(config, clip, rsi, None, None); cuda = torch.cuda.is_available(); times = []
-    loss_fn = MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, model.align)
+    # a model, a loss and a batch
+    model, align = start_model(config, clip, rsi, None, None)
+    cuda, times = torch.cuda.is_available(), []
+    loss_fn = MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, align)
     batch = torch.rand(images, 3, crop_px, crop_px), torch.randint(0, words, (images, crop_px, crop_px))
+
+    # the steps
     def tick(step):
-        if cuda: torch.cuda.synchronize()
+        if cuda:
+            torch.cuda.synchronize()
         times.append(time.perf_counter())
 
-    if cuda: torch.cuda.reset_peak_memory_stats()
-    fit(model, loss_fn, lambda start: iter([batch]*(steps + 1)), replace(plan, steps=steps + 1, accumulate=1), progress=False, after_step=tick)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    plan = replace(plan, steps=steps + 1, accumulate=1)
+    fit(model, loss_fn, lambda start: iter([batch]*(steps + 1)), plan, progress=False, after_step=tick)
+
+    # what they took
     seconds = float(np.median(np.diff(times)))
-    return {"seconds": round(seconds, 3), "images_per_second": round(images/seconds, 2), "peak_gb": round(torch.cuda.max_memory_allocated()/1e9, 2) if cuda else None,
-            "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads", "precision": native_precision() if plan.precision == "auto" else plan.precision}
+    return {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images/seconds, 2),
+        "peak_gb": round(torch.cuda.max_memory_allocated()/1e9, 2) if cuda else None,
+        "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
+        "precision": native_precision() if plan.precision == "auto" else plan.precision,
+    }
 
 # %% ../../nbs/3_training/05_finetune.ipynb #28000034
-def model_card(
-    config:StreamConfig, plan:TrainConfig,
-    labels,                  # `LabelSet` of the training data
-    about:dict,              # what else the run depended on
-    rows:list[dict],         # what `fit` returned
-)->str:                      # Markdown, with the front matter of the Hugging Face hub
-    "The card of a trained model, written from its run."
-    last = rows[-1] if rows else {}
-    settings = "\n".join(f"| {k} | {v} |" for k, v in (about | asdict(plan)).items())
-    return f"""---
+_CARD = """---
 library_name: rs_zeroseg
 pipeline_tag: image-segmentation
 tags: [open-vocabulary, remote-sensing, semantic-segmentation]
 ---
-# {config.kind} on {config.vlm}, trained on {labels.name}
+# {kind} on {vlm}, trained on {data}
 
 Open-vocabulary segmentation of aerial and satellite images: give any words, get a map.
 
     import rs_zeroseg
     model = rs_zeroseg.load("THIS FOLDER OR HUB ID")
 
-Training data: {labels.name} ({labels.citation or "no citation given"}; licence: {labels.licence or "not stated"}). Words that were trained: {", ".join(w for w, novel in zip(labels.words, labels.novel) if not novel)}.
-Backbones: {config.vlm}{f" and {config.rsi}" if config.rsi else ""}; their own licences hold. Not evaluated here: `rs_zeroseg evaluate` does that.
+Training data: {data} ({citation}; licence: {licence}). Words that were trained: {words}.
+Backbones: {backbones}; their own licences hold. Not evaluated here: `rs_zeroseg evaluate` does that.
 
 | setting | value |
 |---|---|
 {settings}
 
-At the end of the training: {", ".join(f"{k} {v:.4g}" for k, v in last.items() if k != "seconds") or "nothing was logged"} (running means on the training crops; no evaluation).
+At the end of the training: {numbers} (running means on the training crops; no evaluation).
 """
 
 
+def model_card(
+    config:StreamConfig, plan:TrainConfig,
+    labels:LabelSet,         # of the training data
+    about:dict,              # what else the run depended on
+    rows:list[dict],         # what `fit` returned
+)->str:                      # Markdown, with the front matter of the Hugging Face hub
+    "The card of a trained model, written from its run."
+    last = rows[-1] if rows else {}
+    numbers = [f"{k} {v:.4g}" for k, v in last.items() if k != "seconds"]
+    return _CARD.format(
+        kind=config.kind, vlm=config.vlm, data=labels.name,
+        citation=labels.citation or "no citation given", licence=labels.licence or "not stated",
+        words=", ".join(_base_words(labels)),
+        backbones=f"{config.vlm} and {config.rsi}" if config.rsi else config.vlm,
+        settings="\n".join(f"| {k} | {v} |" for k, v in (about | asdict(plan)).items()),
+        numbers=", ".join(numbers) or "nothing was logged")
+
+
+def _base_words(labels:LabelSet) -> list[str]:
+    "The words of the categories that may be trained."
+    return [w for w, novel in zip(labels.words, labels.novel) if not novel]
+
+# %% ../../nbs/3_training/05_finetune.ipynb #80caec14
+def _open(data:str|Path|Dataset, crop_px:int, seed:int) -> Dataset:
+    "A data set with `crop` and `labels`; ValueError for a folder that holds none."
+    if isinstance(data, Dataset):
+        return data
+    folder = Path(data)
+    return FolderDataset(folder/"images", folder/"masks", folder/"labels.json", crop_px, seed)
+
+
+def _words_to_train(labels:LabelSet) -> list[str]:
+    "The base words; ValueError if there is none."
+    words = _base_words(labels)
+    if not words:
+        raise ValueError(f"{labels.name}: every category is novel, so there is nothing to train on; "
+                         "give a data set for training, or mark base categories in labels.json")
+    return words
+
+# %% ../../nbs/3_training/05_finetune.ipynb #374ceed8
 def finetune(
-    data:str|Path|Dataset,                   # folder that a script of `data_scripts/` made, or a data set with `crop` and `labels`
+    data:str|Path|Dataset,                   # folder of `data_scripts/`, or a set with `crop` and `labels`
     out:str|Path,                            # folder for checkpoints; the finished model goes to `out/model`
     config:StreamConfig=PRESETS["paper"],    # of RS-ZeroSeg or of a baseline
     plan:TrainConfig=TrainConfig(),
@@ -239,7 +341,9 @@ def finetune(
     tracker:str|None=None,                   # any Accelerate tracker by name, e.g. 'tensorboard'
     progress:bool=True,
 )->Path:                                     # `out/model`, for `load`
-    """Train on the pixel labels of a prepared data set; resumes where it was stopped. Start it with `accelerate launch` for several processes.
+    """Train on the pixel labels of a prepared data set; resumes where it was stopped.
+
+    Start it with `accelerate launch` for several processes.
 
     Raises
     ------
@@ -247,18 +351,29 @@ def finetune(
         If the data, the batch, a policy or a weights file does not fit, or `out` holds another run.
     RuntimeError
         If the hub is needed and cannot be reached."""
+    # what can be known at once
     out, state = Path(out), PartialState(cpu=not torch.cuda.is_available())
     only_ours(out/"model")
-    if plan.rsi_from and rsi == "freeze": raise ValueError(f"rsi_from is {plan.rsi_from}, but the RSI stream is frozen: choose another policy for it")
-    if not isinstance(data, Dataset): data = FolderDataset(Path(data)/"images", Path(data)/"masks", Path(data)/"labels.json", crop_px, plan.seed)
-    batches = crop_batches(data, plan, workers, state.process_index, state.num_processes); labels = data.labels
-    words = [w for w, novel in zip(labels.words, labels.novel) if not novel]
-    if not words: raise ValueError(f"{labels.name}: every category is novel, so there is nothing to train on; give a data set for training, or mark base categories in labels.json")
-    model = start_model(config, clip, rsi, clip_weights, rsi_weights, plan.seed)
-    loss_fn = MaskLoss(model.text.encode(words), labels.novel, model.align, lam)
-    about = dict(model=config.kind, data=labels.name, images=len(data), crop_px=data.crop, lam=lam, clip_policy=clip, rsi_policy=rsi, clip_weights=str(clip_weights), rsi_weights=str(rsi_weights)) | asdict(config)
-    rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=f"{config.kind} on {labels.name}", progress=progress)
-    del model.align
-    if state.is_main_process: save(model, out/"model", card=model_card(config, plan, labels, about, rows))
+    if plan.rsi_from and rsi == "freeze":
+        raise ValueError(f"rsi_from is {plan.rsi_from}, but the RSI stream is frozen: choose another policy for it")
+    data = _open(data, crop_px, plan.seed)
+    batches = crop_batches(data, plan, workers, state.process_index, state.num_processes)
+    labels, words = data.labels, _words_to_train(data.labels)
+
+    # the model and its loss
+    model, align = start_model(config, clip, rsi, clip_weights, rsi_weights, plan.seed)
+    loss_fn = MaskLoss(model.text.encode(words), labels.novel, align, lam)
+
+    # the training
+    about = dict(model=config.kind, data=labels.name, images=len(data), crop_px=data.crop, lam=lam,
+                 clip_policy=clip, rsi_policy=rsi, clip_weights=str(clip_weights), rsi_weights=str(rsi_weights))
+    about |= asdict(config)
+    name = f"{config.kind} on {labels.name}"
+    rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=name, progress=progress)
+
+    # what is kept
+    join_qkv(model)
+    if state.is_main_process:
+        save(model, out/"model", card=model_card(config, plan, labels, about, rows))
     state.wait_for_everyone()
     return out/"model"

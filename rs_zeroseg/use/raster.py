@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TILE_PX', 'NO_TEXT', 'fingerprint', 'kept_unless_error', 'block_log', 'category_names_xml', 'write_raster',
            'dress_map', 'dress_probabilities', 'read_window', 'check_words', 'check_request', 'grid_origin',
-           'georeference', 'asking', 'answer_window', 'logged_parts', 'answer_blocks', 'segment', 'bench_raster']
+           'georeference', 'block_windows', 'asking', 'chance_bytes', 'answer_window', 'answer_blocks', 'fill_log',
+           'logged_parts', 'write_answers', 'segment', 'write_tiled_scene', 'bench_raster']
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000002
 import hashlib
@@ -19,7 +20,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import cycle, islice, product
+from functools import partial
+from itertools import cycle, islice, product, repeat
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
@@ -36,26 +38,28 @@ from ..data.pocket import make_scene
 from ..data.show import colours_for
 from ..evidence.evaluate import spans
 from ..model.budget import peak_memory_mb
-from ..model.segmenter import Segmenter
+from ..model.segmenter import Features, Segmenter
 from ..model.text import clean_words
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000102
-def fingerprint(
-    model:torch.nn.Module,
-    text_emb:torch.Tensor,   # (K,D_E) what it is asked
-)->str:                      # 16 hexadecimal digits
-    "Tells two models, or two questions, apart."
+def fingerprint(model:torch.nn.Module, text_emb:torch.Tensor) -> str:
+    "16 hexadecimal digits that tell two models, or two questions (K,D_E), apart."
     digest = hashlib.blake2b(digest_size=8)
     for name, tensor in sorted(model.state_dict().items()) + [("", text_emb)]:
-        digest.update(name.encode()); digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        values = tensor.detach().cpu().contiguous().flatten()
+        digest.update(name.encode())
+        digest.update(values.view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
 @contextmanager
 def kept_unless_error(folder:Path) -> Iterator[Path]:
-    "A folder that outlives Ctrl-C and a kill, for the next run to find, but no error."
-    try: yield folder
-    except Exception: shutil.rmtree(folder, ignore_errors=True); raise
+    "A folder that is kept after Ctrl-C or a kill, for the next run to find, and deleted after an error."
+    try:
+        yield folder
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -66,15 +70,19 @@ def block_log(
     depths:dict[str, int],   # file -> bytes per pixel
 ) -> Iterator[tuple[int, dict[str, BinaryIO]]]:
     "How many blocks a killed run has left, and its files, open to append the next ones."
-    folder.mkdir(exist_ok=True); note, text = folder / "request.json", json.dumps(request)
-    if not (note.is_file() and note.read_text(encoding="utf-8") == text):
-        for path in folder.iterdir(): path.unlink()
+    folder.mkdir(exist_ok=True)
+    note, text = folder/"request.json", json.dumps(request)
+    if not note.is_file() or note.read_text(encoding="utf-8") != text:       # another request: begin anew
+        for path in folder.iterdir():
+            path.unlink()
         note.write_text(text, encoding="utf-8")
     ends = np.cumsum([0, *pixels])
     with ExitStack() as stack:
-        files = {name: stack.enter_context(open(folder / name, "ab")) for name in depths}
-        done = min(int(np.searchsorted(ends, file.tell() // depths[name], "right")) - 1 for name, file in files.items())
-        for name, file in files.items(): file.truncate(int(ends[done]) * depths[name])
+        files = {name: stack.enter_context(open(folder/name, "ab")) for name in depths}
+        held = [file.tell()//depths[name] for name, file in files.items()]   # pixels in each file
+        done = min(int(np.searchsorted(ends, n, "right")) - 1 for n in held)
+        for name, file in files.items():
+            file.truncate(int(ends[done])*depths[name])                      # drops a block that was cut short
         yield done, files
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000010
@@ -84,8 +92,10 @@ TILE_PX = 256
 def category_names_xml(words:Sequence[str]) -> bytes:
     "The content of an .aux.xml that names the values 0 (none), 1, 2, ... of band 1."
     root = ElementTree.Element("PAMDataset")
-    names = ElementTree.SubElement(ElementTree.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
-    for word in ("none of the words", *words): ElementTree.SubElement(names, "Category").text = word
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    names = ElementTree.SubElement(band, "CategoryNames")
+    for word in ("none of the words", *words):
+        ElementTree.SubElement(names, "Category").text = word
     return ElementTree.tostring(root, encoding="utf-8")
 
 
@@ -94,46 +104,47 @@ def write_raster(
     like:rasterio.DatasetReader,      # gives size and georeference
     parts:Iterable[tuple],            # (band, Window, (h,w) array), all pixels of all bands once
     dress:Callable,                   # called with the open file: names, colours, tags
-    **profile,                        # count, dtype, nodata, ...
-) -> None:
+    **profile,                        # count, nodata and dtype, uint8 or uint16
+)->np.ndarray:                        # how many pixels of all bands have the value 0, 1, ...
     """A tiled, compressed GeoTIFF with the size and georeference of `like`.
 
     Raises
     ------
     OSError
         If the closed file does not hold what was written."""
-    total = 0
+    profile = dict(width=like.width, height=like.height, crs=like.crs) | profile
+    if not like.transform.is_identity:                       # a plain picture stays one
+        profile["transform"] = like.transform
+    tiles = dict(tiled=True, blockxsize=TILE_PX, blockysize=TILE_PX, compress="deflate", interleave="band")
+    written, held = (np.zeros(np.iinfo(profile["dtype"]).max + 1, np.int64) for _ in range(2))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        profile = dict(width=like.width, height=like.height, crs=like.crs) | profile
-        if not like.transform.is_identity: profile["transform"] = like.transform         # a plain picture stays one
-        with rasterio.open(path, "w", driver="GTiff", tiled=True, blockxsize=TILE_PX, blockysize=TILE_PX, compress="deflate",
-                           interleave="band", BIGTIFF="IF_SAFER", **profile) as dst:
+        with rasterio.open(path, "w", driver="GTiff", BIGTIFF="IF_SAFER", **tiles, **profile) as dst:
             dress(dst)
-            for band, window, values in parts: dst.write(values, band, window=window); total += int(values.sum(dtype=np.int64))
-        with rasterio.open(path) as src: held = sum(int(src.read(window=w).sum(dtype=np.int64)) for _, w in src.block_windows(1))
-    if held != total: raise OSError("a part was lost, as on a full disk")
+            for band, window, values in parts:
+                dst.write(values, band, window=window)
+                written += np.bincount(values.ravel(), minlength=len(written))
+        with rasterio.open(path) as src:
+            for band, (_, window) in product(src.indexes, src.block_windows(1)):
+                held += np.bincount(src.read(band, window=window).ravel(), minlength=len(held))
+    if not np.array_equal(held, written):
+        raise OSError("a part was lost, as on a full disk")
+    return written
 
-
-def dress_map(
-    dst:rasterio.io.DatasetWriter,   # open for writing
-    words:Sequence[str],
-    threshold:float,
-) -> None:
+# %% ../../nbs/6_use/01_raster.ipynb #084339d2
+def dress_map(dst:rasterio.io.DatasetWriter, words:Sequence[str], threshold:float) -> None:
     "Colours, words and threshold of a map, written into its file."
-    rgb = [tuple(int(c[i:i + 2], 16) for i in (1, 3, 5)) for c in ("#d9d9d9", *islice(cycle(colours_for(words[:254])), len(words)))]
+    colours = "#d9d9d9", *islice(cycle(colours_for(words[:254])), len(words))
+    rgb = [tuple(int(c[i:i + 2], 16) for i in (1, 3, 5)) for c in colours]
     dst.write_colormap(1, dict(enumerate(rgb)) | {dst.nodata: (255, 255, 255)})
     dst.update_tags(1, **{f"word_{i}": word for i, word in enumerate(words, 1)})
     dst.update_tags(threshold=threshold)
     dst.set_band_description(1, "1-based index of the word; 0 none")
 
 
-def dress_probabilities(
-    dst:rasterio.io.DatasetWriter,   # open for writing
-    words:Sequence[str],
-) -> None:
+def dress_probabilities(dst:rasterio.io.DatasetWriter, words:Sequence[str]) -> None:
     "Names and scale of the bands of probability."
-    dst.descriptions, dst.scales = tuple(words), (1 / 254,) * len(words)
+    dst.descriptions, dst.scales = tuple(words), (1/254,)*len(words)
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000012
 def read_window(
@@ -141,20 +152,22 @@ def read_window(
     window:Window,                # in pixels; may begin before the raster
     limits:np.ndarray|None,       # from `stretch_limits`
 )->tuple[np.ndarray, np.ndarray]: # (3,h,w) float32 in [0,1], (h,w) bool
-    """A window as the model wants it, and where it holds data; what lies before the raster repeats its edge and holds none.
+    """A window as the model wants it, and where it holds data; before the raster its edge is repeated, and holds none.
 
     Raises
     ------
     ValueError
         If the file is damaged or cut short there."""
-    top, left = (max(0, -int(at)) for at in (window.row_off, window.col_off))
+    top, left = max(0, -int(window.row_off)), max(0, -int(window.col_off))           # what lies before the raster
     inside = Window(window.col_off + left, window.row_off + top, window.width - left, window.height - top)
-    with reading(src.name): array, masks = src.read([1, 2, 3], window=inside), src.read_masks([1, 2, 3], window=inside)
+    with reading(src.name):
+        array = src.read([1, 2, 3], window=inside)
+        masks = src.read_masks([1, 2, 3], window=inside)
     valid = masks.any(0) & np.isfinite(array).all(0)
-    image = scale_to_unit(array, limits) * valid
+    image = scale_to_unit(array, limits)*valid
     return np.pad(image, ((0, 0), (top, 0), (left, 0)), "edge"), np.pad(valid, ((top, 0), (left, 0)))
 
-
+# %% ../../nbs/6_use/01_raster.ipynb #4f053130
 NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")   # what neither UTF-8 nor XML can hold
 
 
@@ -168,34 +181,47 @@ def check_words(
     ------
     ValueError
         If it is empty or too long, or a word is empty, no text, or given twice (case and spaces do not count)."""
-    if isinstance(words, str) or not words: raise ValueError(f"{name}: give a list with at least one word")
-    if not all(isinstance(w, str) and w.strip() for w in words): raise ValueError(f"{name}: a word is empty; leave it out")
+    if not words:
+        raise ValueError(f"{name}: give a list with at least one word")
+    try:
+        count = Counter(clean_words(words))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     odd = [w for w in words if NO_TEXT.search(w)]
-    if odd: raise ValueError(f"{name}: the word {odd[0]!a} holds a character that is no text; type it anew")
-    count = Counter(clean_words(list(words)))
+    if odd:
+        raise ValueError(f"{name}: the word {odd[0]!a} holds a character that is no text; type it anew")
     twice = [w for w in count if count[w] > 1]
-    if twice: raise ValueError(f"{name}: the word '{twice[0]}' is given twice; name it once")
-    if len(words) > 65534: raise ValueError(f"{name}: {len(words)} words; a map holds at most 65534")
+    if twice:
+        raise ValueError(f"{name}: the word '{twice[0]}' is given twice; name it once")
+    if len(words) > 65534:
+        raise ValueError(f"{name}: {len(words)} words; a map holds at most 65534")
 
-
-def check_request(path, words, out, block_px, halo_px, threshold):
-    "ValueError for what cannot work, before anything is read."
-    check_words(words, path); spans(1, block_px, halo_px)
-    if not 0 <= threshold <= 1: raise ValueError(f"threshold {threshold}: a probability between 0 and 1")
-    for target in out:
+# %% ../../nbs/6_use/01_raster.ipynb #dc51016c
+def check_request(
+    path:Path, words:Sequence[str], outputs:Sequence[Path], block_px:int, halo_px:int, threshold:float,
+) -> None:
+    "See that what is asked of `segment` can work, before anything is read; raises ValueError if it cannot."
+    check_words(words, path)
+    spans(1, block_px, halo_px)
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold {threshold}: a probability between 0 and 1")
+    for target in outputs:
         if target.suffix.lower() not in (".tif", ".tiff"):
             raise ValueError(f"{target}: the result is a GeoTIFF; give a name that ends in .tif")
-        if not target.parent.is_dir(): raise ValueError(f"{target.parent}: no such folder; make it first")
-        if target.resolve() == Path(path).resolve():
+        if not target.parent.is_dir():
+            raise ValueError(f"{target.parent}: no such folder; make it first")
+        if target.resolve() == path.resolve():
             raise ValueError(f"{target}: that is the input; choose another name for the result")
-    if len(set(out)) < len(out): raise ValueError(f"{out[0]}: the map and the probabilities need two names")
+    if len(set(outputs)) < len(outputs):
+        raise ValueError(f"{outputs[0]}: the map and the probabilities need two names")
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000105
 def grid_origin(src:rasterio.DatasetReader) -> tuple[int, int]:
-    "Row and column of the raster's first pixel, counted from the origin of its CRS; (0, 0) without a CRS or if it is rotated."
+    "Row and column of the first pixel, counted from the origin of the CRS; (0, 0) without a CRS or if it is rotated."
     t = src.transform
-    if src.crs is None or t.is_identity or not t.is_rectilinear: return 0, 0
-    return int(np.floor(t.f / t.e + .25)), int(np.floor(t.c / t.a + .25))      # + .25: corners are at whole or half pixels
+    if src.crs is None or t.is_identity or not t.is_rectilinear:
+        return 0, 0
+    return int(np.floor(t.f/t.e + .25)), int(np.floor(t.c/t.a + .25))      # + .25: corners are at whole or half pixels
 
 
 def georeference(src:rasterio.DatasetReader) -> str:
@@ -204,6 +230,17 @@ def georeference(src:rasterio.DatasetReader) -> str:
     crs = f"EPSG:{code}" if code else "a CRS without EPSG code" if src.crs else "no CRS"
     return crs if src.transform.is_rectilinear else f"{crs}, rotated"
 
+
+def block_windows(src:rasterio.DatasetReader, block_px:int, halo_px:int) -> list[tuple[Window, Window]]:
+    "The blocks of a raster, row by row: what is kept of each, and what the model sees for it."
+    rows, columns = (spans(n, block_px, halo_px, at) for n, at in zip(src.shape, grid_origin(src)))
+    blocks = []
+    for (top, bottom, seen_top, seen_bottom), (left, right, seen_left, seen_right) in product(rows, columns):
+        kept = Window(left, top, right - left, bottom - top)
+        seen = Window(seen_left, seen_top, seen_right - seen_left, seen_bottom - seen_top)
+        blocks.append((kept, seen))
+    return blocks
+
 # %% ../../nbs/6_use/01_raster.ipynb #17000014
 @contextmanager
 def asking(model:Segmenter) -> Iterator[None]:
@@ -211,8 +248,17 @@ def asking(model:Segmenter) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode(): yield
-    finally: model.train(training)
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def chance_bytes(model:Segmenter, features:Features, text_emb:torch.Tensor) -> Iterator[np.ndarray]:
+    "The probability of each word in a window, K times (h,w) bytes of 0 to 254; some words are asked at a time."
+    for some in text_emb.split(model.chunk or len(text_emb)):
+        for chance in model.query(features, some).probability[0]:
+            yield (254*chance).round().byte().cpu().numpy()
 
 
 def answer_window(
@@ -223,12 +269,55 @@ def answer_window(
     probabilities:bool,        # also those of each word?
 )->tuple[np.ndarray, Iterator[np.ndarray]]:   # labels (h,w), -1 none; then (h,w) bytes of 0 to 254 for each word
     "What `model` says about a window."
-    features = model.encode_image(torch.from_numpy(image)[None].to(text_emb.device))
-    chances = (chance for some in text_emb.split(model.chunk or len(text_emb)) for chance in model.query(features, some).probability[0]) if probabilities else ()
+    features = model.encode_image(torch.from_numpy(image)[None])
     labels = model.query(features, text_emb).labels(threshold)[0].cpu().numpy()
-    return labels, ((254*chance).round().byte().cpu().numpy() for chance in chances)
+    return labels, chance_bytes(model, features, text_emb) if probabilities else iter(())
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000015
+def answer_blocks(
+    src:rasterio.DatasetReader, model:Segmenter, text_emb:torch.Tensor, threshold:float, limits:np.ndarray|None,
+    blocks:Sequence[tuple[Window, Window]],   # from `block_windows`, those that are not answered yet
+    log:dict[str, BinaryIO],                  # from `block_log`: 'labels', and 'probabilities' where they are wanted
+) -> Iterator[None]:
+    "Append what the model says about `blocks` to the files of the log; yields after each block."
+    K = len(text_emb)
+    for kept, seen in blocks:
+        image, valid = read_window(src, seen, limits)
+        top, left = kept.row_off - seen.row_off, kept.col_off - seen.col_off
+        inside = slice(top, top + kept.height), slice(left, left + kept.width)
+        if valid[inside].any():
+            labels, chances = answer_window(model, image, text_emb, threshold, "probabilities" in log)
+        else:
+            labels, chances = np.full(valid.shape, -1), repeat(np.zeros(valid.shape, np.uint8), K)
+        if "probabilities" in log:
+            for chance in chances:
+                log["probabilities"].write(np.where(valid, chance, np.uint8(255))[inside].tobytes())
+        log["labels"].write(labels_to_map(labels, K, valid)[inside].tobytes())
+        for file in log.values():
+            file.flush()
+        yield
+
+# %% ../../nbs/6_use/01_raster.ipynb #ef5846f3
+def fill_log(
+    folder:Path,                              # of the log
+    request:dict,                             # what the blocks answer; must fit JSON
+    blocks:Sequence[tuple[Window, Window]],   # all of them
+    depths:dict[str, int],                    # file -> bytes per pixel
+    answer:Callable,                          # (blocks, log) -> an iterator that ends each step with a block in the log
+    name:str|None,                            # beside the progress bar; None: no bar
+) -> None:
+    "Answer the blocks that are not in the log of `folder` yet; KeyboardInterrupt says how many are kept."
+    pixels = [kept.width*kept.height for kept, _ in blocks]
+    with block_log(folder, request, pixels, depths) as (done, log):
+        answered = answer(blocks[done:], log)
+        try:
+            for _ in tqdm(answered, total=len(blocks), initial=done, unit="block", desc=name, disable=name is None):
+                done += 1
+        except KeyboardInterrupt:
+            told = f"{done} of {len(blocks)} blocks are kept; the same request goes on from there"
+            raise KeyboardInterrupt(told) from None
+
+# %% ../../nbs/6_use/01_raster.ipynb #c6b6a9a4
 def logged_parts(
     path:Path,                  # a file of `block_log`
     windows:Sequence[Window],   # of the blocks, in their order
@@ -236,42 +325,45 @@ def logged_parts(
     bands:int=1,                # per block
 ) -> Iterator[tuple]:           # (band, Window, (h,w) array), for `write_raster`
     "The blocks of a finished log, band by band."
-    pixels = [w.width * w.height for w in windows]; before = np.cumsum([0, *pixels])
+    pixels = [w.width*w.height for w in windows]
+    before = np.cumsum([0, *pixels])
     with open(path, "rb") as file:
         for band, (window, first, n) in product(range(bands), zip(windows, before, pixels)):
-            file.seek((int(first) * bands + band * n) * np.dtype(dtype).itemsize)
+            file.seek((int(first)*bands + band*n)*np.dtype(dtype).itemsize)
             yield band + 1, window, np.fromfile(file, dtype, n).reshape(window.height, window.width)
 
-
-def answer_blocks(src, blocks, model, text_emb, threshold, limits, log):
-    "Append the labels, and where the log has a file for them the probabilities, of `blocks` to their files; yields after each."
-    K = len(text_emb)
-    for (r, r_end, top, bottom), (c, c_end, left, right) in blocks:
-        image, valid = read_window(src, Window(left, top, right - left, bottom - top), limits)
-        kept = slice(r - top, r_end - top), slice(c - left, c_end - left)
-        if valid[kept].any(): labels, chances = answer_window(model, image, text_emb, threshold, "probabilities" in log)
-        else: labels, chances = np.full(valid.shape, -1), (np.zeros(valid.shape, np.uint8) for _ in range(K) if "probabilities" in log)
-        for chance in chances: log["probabilities"].write(np.where(valid, chance, np.uint8(255))[kept].tobytes())
-        log["labels"].write(labels_to_map(labels, K, valid)[kept].tobytes())
-        for file in log.values(): file.flush()
-        yield
+# %% ../../nbs/6_use/01_raster.ipynb #41f7e908
+def write_answers(
+    src:rasterio.DatasetReader, log:Path, windows:Sequence[Window], words:Sequence[str], threshold:float,
+    parts:Sequence[Path],   # the probabilities where they are wanted, the map's side file, the map
+)->np.ndarray:              # how many pixels of the map have the value 0, 1, ... nodata
+    "A finished log as files; raises OSError like `write_raster`."
+    *chance_parts, side_part, map_part = parts
+    K, (dtype, nodata) = len(words), map_type(len(words))
+    labels, dress = logged_parts(log/"labels", windows, dtype), partial(dress_map, words=words, threshold=threshold)
+    counts = write_raster(map_part, src, labels, dress, count=1, dtype=dtype, nodata=nodata)
+    side_part.write_bytes(category_names_xml(words))
+    for part in chance_parts:
+        chances = logged_parts(log/"probabilities", windows, np.uint8, K)
+        write_raster(part, src, chances, partial(dress_probabilities, words=words), count=K, dtype=np.uint8, nodata=255)
+    return counts
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000108
 def segment(
-    path:str|Path,                         # GeoTIFF, PNG or JPEG with 3 or more bands; the first three are red, green, blue
-    words:Sequence[str],                   # what to look for; word i becomes value i+1 of the map
-    out:str|Path,                          # the map, a .tif
+    path:str|Path,                      # GeoTIFF, PNG or JPEG with 3 or more bands; the first are red, green, blue
+    words:Sequence[str],                # what to look for; word i becomes value i+1 of the map
+    out:str|Path,                       # the map, a .tif
     model:Segmenter,
-    block_px:int=512,                      # side of the blocks of the map, a multiple of 128
-    halo_px:int=64,                        # what the model sees beyond a block on either side
-    threshold:float|None=None,             # probability below which a pixel is none of the words, 0 to 1; None: the model's own
-    probabilities:str|Path|None=None,      # also write the probability of each word, one band each, to this .tif
-    progress:bool=True,                    # show a progress bar
-)->dict:                                   # out, words, threshold, width, height, georeference, share per word, nodata
+    block_px:int=512,                   # side of the blocks of the map, a multiple of 128
+    halo_px:int=64,                     # what the model sees beyond a block on either side
+    threshold:float|None=None,          # probability below which a pixel is none of the words; None: the model's own
+    probabilities:str|Path|None=None,   # also write the probability of each word, one band each, to this .tif
+    progress:bool=True,                 # show a progress bar
+)->dict:                                # out, words, threshold, width, height, georeference, share per word, nodata
     """Segment a raster of any size by `words` into a georeferenced map: 0 none, 1... the words, 255 nodata.
 
-    Beyond 254 words the map is uint16 and nodata 65535. Memory depends on the block, not on the raster. Killed and started again with the same
-    request, it goes on where it was.
+    Beyond 254 words the map is uint16 and nodata 65535. Memory depends on the block, not on the raster. Killed and
+    started again with the same request, it goes on where it was.
 
     Raises
     ------
@@ -281,67 +373,70 @@ def segment(
         If the map cannot be written; nothing is left behind.
     KeyboardInterrupt
         On Ctrl-C; the blocks that are done are kept in a hidden folder beside `out`."""
-    path, out, threshold, K = Path(path), Path(out), float(model.threshold if threshold is None else threshold), len(words)
-    outputs = [Path(p) for p in (probabilities, out) if p is not None]
-    check_request(path, words, outputs, block_px, halo_px, threshold)
-    side, (dtype, nodata) = out.with_name(out.name + ".aux.xml"), map_type(K)
-    with ExitStack() as stack:
-        kept = stack.enter_context(kept_unless_error(out.with_name(f".{out.name}.blocks")))
-        src = stack.enter_context(open_raster(path)); limits = stretch_limits(src)
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=64)); stack.enter_context(asking(model))                    # 64 MB of tiles
-        text_emb = model.encode_words(list(words))
-        blocks = list(product(*(spans(n, block_px, halo_px, at) for n, at in zip(src.shape, grid_origin(src)))))
-        windows = [Window(c, r, c_end - c, r_end - r) for (r, r_end, *_), (c, c_end, *_) in blocks]
-        *chance_part, side_part, map_part = stack.enter_context(whole_files(*outputs[:-1], side, out))
-        request = dict(raster=str(path.resolve()), size=path.stat().st_size, changed=path.stat().st_mtime_ns, words=list(words),
-                       block_px=block_px, halo_px=halo_px, threshold=threshold, model=fingerprint(model, text_emb))
-        depths = {"labels": np.dtype(dtype).itemsize} | {"probabilities": K for _ in chance_part}
-        done, log = stack.enter_context(block_log(kept, request, [w.width * w.height for w in windows], depths))
-        answered = answer_blocks(src, blocks[done:], model, text_emb, threshold, limits, log)
-        try:
-            for _ in tqdm(answered, total=len(blocks), initial=done, unit="block", desc=path.name, disable=not progress): done += 1
-        except KeyboardInterrupt: raise KeyboardInterrupt(f"{done} of {len(blocks)} blocks are kept; the same request goes on from there") from None
-        counts = np.zeros(nodata + 1, dtype=np.int64)
-        def labels():
-            for band, window, values in logged_parts(kept/"labels", windows, dtype):
-                counts[:] += np.bincount(values.ravel(), minlength=nodata + 1)
-                yield band, window, values
-        write_raster(map_part, src, labels(), lambda dst: dress_map(dst, words, threshold), count=1, dtype=dtype, nodata=nodata)
-        side_part.write_bytes(category_names_xml(words))
-        for part in chance_part:
-            write_raster(part, src, logged_parts(kept/"probabilities", windows, np.uint8, K), lambda dst: dress_probabilities(dst, words),
-                         count=K, dtype="uint8", nodata=255)
+    # Can it work?
+    path, out, K = Path(path), Path(out), len(words)
+    threshold = float(model.threshold if threshold is None else threshold)
+    chances = [Path(probabilities)] if probabilities is not None else []
+    check_request(path, words, [*chances, out], block_px, halo_px, threshold)
+    words, side, log = list(words), out.with_name(f"{out.name}.aux.xml"), out.with_name(f".{out.name}.blocks")
+    with kept_unless_error(log), open_raster(path) as src, rasterio.Env(GDAL_CACHEMAX=64), asking(model):
+        # Words become vectors, the raster becomes blocks
+        limits, text_emb = stretch_limits(src), model.encode_words(words)
+        blocks = block_windows(src, block_px, halo_px)
+        raster = dict(raster=str(path.resolve()), size=path.stat().st_size, changed=path.stat().st_mtime_ns)
+        request = raster | dict(words=words, block_px=block_px, halo_px=halo_px, threshold=threshold,
+                                model=fingerprint(model, text_emb))
+        with whole_files(*chances, side, out) as parts:
+            # Each block is answered, unless an earlier run has done it; then the answers become files
+            answer = partial(answer_blocks, src, model, text_emb, threshold, limits)
+            depths = {"labels": np.dtype(map_type(K)[0]).itemsize} | ({"probabilities": K} if chances else {})
+            fill_log(log, request, blocks, depths, answer, path.name if progress else None)
+            counts = write_answers(src, log, [kept for kept, _ in blocks], words, threshold, parts)
         size = dict(width=src.width, height=src.height, georeference=georeference(src))
-    shutil.rmtree(kept, ignore_errors=True)
-    found = counts[:K + 1]; shares = (found / max(found.sum(), 1)).tolist()
-    return dict(out=str(out), words=list(words), threshold=threshold, **size, nodata=counts[nodata] / counts.sum(),
+    shutil.rmtree(log, ignore_errors=True)
+    shares = (counts[:K + 1]/max(counts[:K + 1].sum(), 1)).tolist()
+    return dict(out=str(out), words=words, threshold=threshold, **size, nodata=counts[-1]/counts.sum(),
                 share=dict(zip(("none", *words), shares)))
 
 # %% ../../nbs/6_use/01_raster.ipynb #17000115
+def write_tiled_scene(path:Path, size_px:int) -> None:
+    "A pocket scene of 512 px, repeated to a raster of `size_px` x `size_px`."
+    scene = make_scene(0, size=512).image.transpose(2, 0, 1)
+    band = np.tile(scene, (1, 1, -(-size_px//512)))[:, :, :size_px]       # (3,512,size_px)
+    profile = dict(driver="GTiff", width=size_px, height=size_px, count=3, dtype="uint8", tiled=True)
+    place = dict(crs="EPSG:32631", transform=rasterio.Affine(.5, 0, 0, 0, -.5, 0))
+    with rasterio.open(path, "w", **profile, **place) as dst:
+        for top in range(0, size_px, 512):
+            rows = min(512, size_px - top)
+            dst.write(band[:, :rows], window=Window(0, top, size_px, rows))
+
+
 def bench_raster(
     model:Segmenter,
     words:Sequence[str],
     size_px:int=2000,      # side of the raster
-    progress:bool=True,
-)->dict:                   # size_px, words, seconds, megapixels_per_s, bare_forward_megapixels_per_s, seen_per_kept, peak_mb
-    """How fast `segment` is, and how fast the model alone; both count pixels of the map, of which the windows see `seen_per_kept`.
+    progress:bool=True,    # show a progress bar
+)->dict:                   # size_px, words, seconds, two speeds, seen_per_kept, peak_mb
+    """How fast `segment` is, and how fast the model alone, in megapixels of the map per second.
 
-    `peak_mb` is the peak of the whole process, Python and torch included."""
-    band = np.tile(make_scene(0, size=512).image.transpose(2, 0, 1), (1, 1, -(-size_px // 512)))[:, :, :size_px]       # (3,512,W)
-    profile = dict(driver="GTiff", width=size_px, height=size_px, count=3, dtype="uint8", tiled=True, crs="EPSG:32631",
-                   transform=rasterio.Affine(.5, 0, 0, 0, -.5, 0))
-    with tempfile.TemporaryDirectory() as folder:
-        with rasterio.open(Path(folder) / "in.tif", "w", **profile) as dst:
-            for at in range(0, size_px, 512):
-                rows = min(512, size_px - at); dst.write(band[:, :rows], window=Window(0, at, size_px, rows))
-        began = time.perf_counter(); segment(Path(folder) / "in.tif", words, Path(folder) / "map.tif", model, progress=progress)
+    The windows see `seen_per_kept` pixels for each of them; `peak_mb` is that of the whole process, Python included."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_tiled_scene(folder/"in.tif", size_px)
+        began = time.perf_counter()
+        segment(folder/"in.tif", words, folder/"map.tif", model, progress=progress)
     seconds, peak_mb = time.perf_counter() - began, peak_memory_mb()
-    rows = spans(size_px); windows = list(product(rows, rows)); seen = [(r[3] - r[2], c[3] - c[2]) for r, c in windows]
-    some = random.Random(0).sample(seen, min(64, len(seen)))                                       # 64 windows are enough
+    sides = [end - start for _, _, start, end in spans(size_px)]
+    seen = list(product(sides, sides))
+    seen_per_kept = sum(h*w for h, w in seen)/size_px**2
+    some = random.Random(0).sample(seen, min(64, len(seen)))              # 64 windows are enough
     with asking(model):
-        text_emb = model.encode_words(list(words)); began = time.perf_counter()
-        for h, w in some: answer_window(model, np.full((3, h, w), .5, np.float32), text_emb, model.threshold, False)
-    seen_per_kept = sum(h * w for h, w in seen) / size_px**2
-    bare = sum(h * w for h, w in some) / seen_per_kept / 1e6 / (time.perf_counter() - began)       # windows at the edge are smaller
-    return dict(size_px=size_px, words=len(words), seconds=round(seconds, 1), megapixels_per_s=round(size_px**2 / 1e6 / seconds, 3),
-                bare_forward_megapixels_per_s=round(bare, 3), seen_per_kept=round(seen_per_kept, 2), peak_mb=round(peak_mb))
+        text_emb = model.encode_words(list(words))
+        began = time.perf_counter()
+        for h, w in some:
+            answer_window(model, np.full((3, h, w), .5, np.float32), text_emb, model.threshold, False)
+    kept_mpx = sum(h*w for h, w in some)/seen_per_kept/1e6                # windows at the edge are smaller
+    bare = kept_mpx/(time.perf_counter() - began)
+    speeds = dict(megapixels_per_s=round(size_px**2/1e6/seconds, 3), bare_forward_megapixels_per_s=round(bare, 3))
+    return dict(size_px=size_px, words=len(words), seconds=round(seconds, 1), **speeds,
+                seen_per_kept=round(seen_per_kept, 2), peak_mb=round(peak_mb))

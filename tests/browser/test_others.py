@@ -1,58 +1,121 @@
 """The other explorers, driven in JupyterLab: results, loss playground, rating."""
-import time
+import pytest
+from conftest import SHOTS, changes, choose, control, press_button, shoot, shown, slide
 
-from conftest import SHOTS, shoot, shown
-
-
-def src(page, part, nth=0): return page.evaluate("([part, nth]) => document.querySelectorAll(part + ' .rs-picture img')[nth].src", [part, nth])
-
-
-def changes(page, part, act, nth=0):
-    "A new picture is shown after `act`."
-    before = src(page, part, nth); act()
-    for _ in range(300):
-        if src(page, part, nth) != before: return
-        time.sleep(.1)
-    raise AssertionError(f"the picture of {part} did not change")
+TABLES = (
+    "Lambda (Table 6)",
+    "Ablations (Table 2)",
+    "Backbones (Table 5)",
+    "Base and novel (Table 4)",
+    "Efficiency (Figure 4)",
+    "Training sources (Figure 3)",
+    "Freezing (Table 3)",
+)
 
 
-def pick(page, part, name, option): page.locator(f'{part} .widget-dropdown:has(label:text-is("{name}")) select').select_option(option)
+def new_picture(page, explorer, nth=0):
+    "What is done in the block changes the nth picture of an explorer."
+    script = "([explorer, nth]) => document.querySelectorAll(explorer + ' .rs-picture img')[nth].src"
+
+    def source():
+        return page.evaluate(script, [explorer, nth])
+
+    return changes(source, lambda: f"picture {nth} of {explorer}")
 
 
-def test_results(lab, browser):
-    with shown(lab, browser, "results", "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()", ".rs-results .rs-picture img") as page:
-        for table in ("Lambda (Table 6)", "Ablations (Table 2)", "Backbones (Table 5)", "Base and novel (Table 4)", "Efficiency (Figure 4)", "Training sources (Figure 3)", "Freezing (Table 3)"):
-            changes(page, ".rs-results", lambda: pick(page, ".rs-results", "table", table)); page.wait_for_timeout(300)
-            page.screenshot(path=SHOTS / f"results-{table.split()[0].lower()}.png")
-            if "(Table 6)" in table: assert page.locator('.rs-results .widget-dropdown:has(label:text-is("row")) select').evaluate("s => s.value")
-        changes(page, ".rs-results", lambda: pick(page, ".rs-results", "data set", "Potsdam")); changes(page, ".rs-results", lambda: pick(page, ".rs-results", "words", "novel words"))
-        pick(page, ".rs-results", "row", "Attention / Freeze"); page.wait_for_timeout(500)
-        changes(page, ".rs-results", lambda: page.locator('.rs-results .widget-dropdown:has(label:text-is("run")) select').select_option(index=1), 1); shoot(page, "results")
-        page.locator('.rs-results button:has-text("run this one now")').click(); page.wait_for_selector('.rs-results button:has-text("cancel"):enabled'); page.wait_for_timeout(500)
-        page.locator('.rs-results button:has-text("cancel")').click(); page.wait_for_selector(".rs-results :text('cancelled after')")
-        page.locator('.rs-results button:has-text("run this one now")').click(); page.wait_for_selector(".rs-results :text('steps 60')", timeout=240_000)
+@pytest.fixture(scope="module")
+def results(lab, browser):
+    source = "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()"
+    with shown(lab, browser, "results", source, ".rs-results .rs-picture img") as page:
+        yield page
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_has_a_picture(results, table):
+    with new_picture(results, ".rs-results"):
+        choose(results, ".rs-results", "table", table)
+
+    results.wait_for_timeout(300)
+    results.screenshot(path=SHOTS / f"results-{table.split()[0].lower()}.png")
+    if table == "Lambda (Table 6)":
+        assert control(results, ".rs-results", "row").evaluate("list => list.value")
+
+
+def test_a_data_set_words_and_a_run_are_chosen(results):
+    with new_picture(results, ".rs-results"):
+        choose(results, ".rs-results", "data set", "Potsdam")
+    with new_picture(results, ".rs-results"):
+        choose(results, ".rs-results", "words", "novel words")
+    choose(results, ".rs-results", "row", "Attention / Freeze")
+    results.wait_for_timeout(500)
+    with new_picture(results, ".rs-results", 1):
+        control(results, ".rs-results", "run").select_option(index=1)
+
+    shoot(results, "results")
+
+
+def test_a_short_run_is_cancelled_and_made(results):
+    press_button(results, ".rs-results", "run this one now")
+    results.wait_for_selector('.rs-results button:has-text("cancel"):enabled')
+    results.wait_for_timeout(500)
+    press_button(results, ".rs-results", "cancel")
+    results.wait_for_selector(".rs-results :text('cancelled after')")
+
+    press_button(results, ".rs-results", "run this one now")
+    results.wait_for_selector(".rs-results :text('steps 60')", timeout=240_000)
 
 
 def test_losses(lab, browser):
-    with shown(lab, browser, "losses", "from rs_zeroseg.use.playground import LossPlayground\nLossPlayground()", ".rs-losses .rs-picture img") as page:
-        for i in range(3): changes(page, ".rs-losses", lambda: page.locator(".rs-losses .noUi-handle").nth(i).press("ArrowRight"))
-        changes(page, ".rs-losses", lambda: pick(page, ".rs-losses", "distance D", "contrastive")); shoot(page, "losses")
-        scene = page.locator(".rs-losses input[type=number]"); changes(page, ".rs-losses", lambda: (scene.fill("7"), scene.press("Enter")))
+    source = "from rs_zeroseg.use.playground import LossPlayground\nLossPlayground()"
+    with shown(lab, browser, "losses", source, ".rs-losses .rs-picture img") as page:
+        for i in range(3):
+            with new_picture(page, ".rs-losses"):
+                slide(page, ".rs-losses", i)
+        with new_picture(page, ".rs-losses"):
+            choose(page, ".rs-losses", "distance D", "contrastive")
+        shoot(page, "losses")
+        scene = page.locator(".rs-losses input[type=number]")
+        with new_picture(page, ".rs-losses"):
+            scene.fill("7")
+            scene.press("Enter")
 
 
-RATING = """import numpy as np
+RATING = """
+import numpy as np
+
 from rs_zeroseg.data.pocket import make_scene
 from rs_zeroseg.use.rating import Item, RatingPanel
-items = [Item(f"scene-{s}", make_scene(s, size=64).image, ["road", "tree"], {n: np.full((64, 64), k) for k, n in enumerate(("one", "two"))}) for s in (1, 2)]
-RatingPanel(items, "guest-01")"""
+
+maps = {name: np.full((64, 64), k) for k, name in enumerate(("one", "two"))}
+items = [Item(f"scene-{seed}", make_scene(seed, size=64).image, ["road", "tree"], maps) for seed in (1, 2)]
+RatingPanel(items, "guest-01")
+"""
+
+
+def wait_until_said(page, text):
+    page.wait_for_selector(f".rs-rating :text('{text}')")
 
 
 def test_rating(lab, browser):
     with shown(lab, browser, "rating", RATING, ".rs-rating .rs-keys") as page:
-        keys = page.locator(".rs-rating .rs-keys"); said = lambda text: page.wait_for_selector(f".rs-rating :text('{text}')")
-        keys.press("4"); said("1 of 12 answered"); keys.press("Backspace"); said("you said 4"); keys.press("2"); said("1 of 12 answered")
-        page.locator('.rs-rating button:has-text("5")').click(); said("2 of 12 answered"); page.locator('.rs-rating button:has-text("back")').click(); said("you said 5"); shoot(page, "rating")
+        keys = page.locator(".rs-rating .rs-keys")
+        keys.press("4")
+        wait_until_said(page, "1 of 12 answered")
+        keys.press("Backspace")
+        wait_until_said(page, "you said 4")
+        keys.press("2")
+        wait_until_said(page, "1 of 12 answered")
+        press_button(page, ".rs-rating", "5")
+        wait_until_said(page, "2 of 12 answered")
+        press_button(page, ".rs-rating", "back")
+        wait_until_said(page, "you said 5")
+        shoot(page, "rating")
+
+    # another day
     with shown(lab, browser, "rating-again", RATING, ".rs-rating .rs-keys") as page:
-        page.wait_for_selector(".rs-rating :text('2 of 12 answered')"); keys = page.locator(".rs-rating .rs-keys")        # another day
-        for i in range(3, 13): keys.press("3"); page.wait_for_selector(f".rs-rating :text('{i} of 12 answered')")
-        page.wait_for_selector(".rs-rating :text('Thank you')")
+        wait_until_said(page, "2 of 12 answered")
+        keys = page.locator(".rs-rating .rs-keys")
+        for i in range(3, 13):
+            keys.press("3")
+            wait_until_said(page, f"{i} of 12 answered")
+        wait_until_said(page, "Thank you")
