@@ -11,6 +11,7 @@ What comes out, ready for `rs_zeroseg.data.FolderDataset`:
   OUT/labels.json                names, synonyms, colours, licence, citation
   OUT/manifest.json              the SHA-256 of each file; a second run checks it and does nothing
 """
+
 import argparse
 import io
 import json
@@ -30,10 +31,14 @@ PAGE = "https://www.kaggle.com/datasets/humansintheloop/semantic-segmentation-of
 URL = "https://www.kaggle.com/api/v1/datasets/download/humansintheloop/semantic-segmentation-of-aerial-imagery"
 LICENCE = "CC0-1.0"
 CITATION = "Humans in the Loop and MBRSC, 'Semantic segmentation of aerial imagery' (Dubai), humansintheloop.org, CC0"
-PARTS = 9                                                       # images per tile
-CATEGORIES = (                                                  # colour in the masks, name, other words
+PARTS = 9  # images per tile
+CATEGORIES = (  # colour in the masks, name, other words
     ("#3C1098", "building", "house, roof, houses, buildings, rooftop, home, residential building, roofs"),
-    ("#8429F6", "land", "bare land, bare soil, soil, sand, desert, dirt, earth, bare ground, barren land, unpaved area"),
+    (
+        "#8429F6",
+        "land",
+        "bare land, bare soil, soil, sand, desert, dirt, earth, bare ground, barren land, unpaved area",
+    ),
     ("#6EC1E4", "road", "street, roads, streets, roadway, asphalt road, highway, avenue, lane"),
     ("#FEDD3A", "vegetation", "trees, grass, plants, greenery, tree, lawn, lawns, grove"),
     ("#E2A929", "water", "sea, open water, lake, canal, ocean"),
@@ -50,8 +55,10 @@ def published_labels() -> LabelSet:
 
 def written_labels() -> LabelSet:
     "The labels of the masks that this script writes, by number."
-    kept = [{"value": i, "name": name, "synonyms": words.split(", "), "colour": colour.lower(), "novel": False}
-            for i, (colour, name, words) in enumerate(CATEGORIES)]
+    kept = [
+        {"value": i, "name": name, "synonyms": words.split(", "), "colour": colour.lower(), "novel": False}
+        for i, (colour, name, words) in enumerate(CATEGORIES)
+    ]
     return LabelSet("Dubai", kept + [{"value": IGNORE, "name": "unlabelled", "ignore": True}], LICENCE, CITATION)
 
 
@@ -60,7 +67,8 @@ def find_pairs(names: list[str]) -> dict[tuple[int, int], dict[str, str]]:
     pairs = {}
     for name in names:
         match = NAME.search(name)
-        if match and "__MACOSX" not in name: pairs.setdefault((int(match[1]), int(match[2])), {})[match[3]] = name
+        if match and "__MACOSX" not in name:
+            pairs.setdefault((int(match[1]), int(match[2])), {})[match[3]] = name
     return pairs
 
 
@@ -69,7 +77,9 @@ def check_pairs(pairs: dict, tiles: list[int], source: Path):
     for tile in tiles:
         whole = [part for (t, part), pair in pairs.items() if t == tile and len(pair) == 2]
         if len(whole) != PARTS:
-            raise ValueError(f"{source}: Tile {tile} has {len(whole)} pairs of image and mask, not {PARTS}; choose other --tiles")
+            raise ValueError(
+                f"{source}: Tile {tile} has {len(whole)} pairs of image and mask, not {PARTS}; choose other --tiles"
+            )
 
 
 def convert(image: bytes, mask: bytes, name: str) -> bytes:
@@ -77,12 +87,18 @@ def convert(image: bytes, mask: bytes, name: str) -> bytes:
     try:
         picture, colours = Image.open(io.BytesIO(image)), Image.open(io.BytesIO(mask)).convert("RGB")
         picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:       # Pillow reports some broken PNGs as SyntaxError
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports some broken PNGs as SyntaxError
         raise ValueError(f"{name}: broken image file ({error}); fetch the archive again") from None
     if picture.size != colours.size:
-        raise ValueError(f"{name}: the mask has {colours.size} pixels, its image {picture.size}; leave this tile out with --tiles")
+        raise ValueError(
+            f"{name}: the mask has {colours.size} pixels, its image {picture.size}; leave this tile out with --tiles"
+        )
     index = Image.fromarray(published_labels().encode(np.asarray(colours), name).astype(np.uint8))
-    index.putpalette([int(c[i:i + 2], 16) for c, _, _ in CATEGORIES for i in (1, 3, 5)] + [0] * 3 * (IGNORE - len(CATEGORIES)) + [255] * 3)
+    index.putpalette(
+        [int(c[i : i + 2], 16) for c, _, _ in CATEGORIES for i in (1, 3, 5)]
+        + [0] * 3 * (IGNORE - len(CATEGORIES))
+        + [255] * 3
+    )
     out = io.BytesIO()
     index.save(out, "PNG")
     return out.getvalue()
@@ -91,7 +107,11 @@ def convert(image: bytes, mask: bytes, name: str) -> bytes:
 def is_done(out: Path, tiles: list[int]) -> bool:
     "True if `out` holds these tiles and each file is as it was written."
     manifest = read_manifest(out)
-    return manifest is not None and manifest.get("tiles") == tiles and all((out / f).is_file() and file_sha256(out / f) == h for f, h in manifest["files"].items())
+    return (
+        manifest is not None
+        and manifest.get("tiles") == tiles
+        and all((out / f).is_file() and file_sha256(out / f) == h for f, h in manifest["files"].items())
+    )
 
 
 def build(source: Path, out: Path, tiles: list[int]) -> int:
@@ -102,30 +122,46 @@ def build(source: Path, out: Path, tiles: list[int]) -> int:
     check_pairs(pairs, tiles, source)
     old, files = out / "manifest.json", {}
     stale = set(json.loads(old.read_text(encoding="utf-8"))["files"]) if old.exists() else set()
-    old.unlink(missing_ok=True)                                 # from here to the end `out` is not whole
+    old.unlink(missing_ok=True)  # from here to the end `out` is not whole
     for (tile, part), pair in sorted(pairs.items()):
-        if tile not in tiles: continue
+        if tile not in tiles:
+            continue
         image, name = read(pair["jpg"]), f"tile{tile}_part{part:03d}"
         mask = convert(image, read(pair["png"]), pair["png"])
         files[f"images/{name}.jpg"] = put(out / "images" / f"{name}.jpg", image)
         files[f"masks/{name}.png"] = put(out / "masks" / f"{name}.png", mask)
     write_labels(written_labels(), out / "labels.json")
     files["labels.json"] = file_sha256(out / "labels.json")
-    for name in stale - set(files): (out / name).unlink(missing_ok=True)      # tiles of an earlier run
+    for name in stale - set(files):
+        (out / name).unlink(missing_ok=True)  # tiles of an earlier run
     manifest = {"source": URL, "licence": LICENCE, "citation": CITATION, "tiles": tiles, "files": files}
     put(old, json.dumps(manifest, indent=1).encode())
     return len(files) // 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     epilog="example: python data_scripts/dubai.py --out data/dubai --tiles 1 2 3 4")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python data_scripts/dubai.py --out data/dubai --tiles 1 2 3 4",
+    )
     parser.add_argument("--out", type=Path, default=Path("data/dubai"), help="folder to write (default: data/dubai)")
-    parser.add_argument("--tiles", type=int, nargs="+", default=list(range(1, 9)), choices=range(1, 9), metavar="N",
-                        help="which tiles (default: all 8)")
+    parser.add_argument(
+        "--tiles",
+        type=int,
+        nargs="+",
+        default=list(range(1, 9)),
+        choices=range(1, 9),
+        metavar="N",
+        help="which tiles (default: all 8)",
+    )
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--archive", type=Path, help="the zip file, fetched in a browser; nothing is downloaded")
-    given.add_argument("--source", type=Path, help="an unpacked folder: 'Tile N/images/...' or 'images/Tile N/...'; nothing is downloaded")
+    given.add_argument(
+        "--source",
+        type=Path,
+        help="an unpacked folder: 'Tile N/images/...' or 'images/Tile N/...'; nothing is downloaded",
+    )
     options = parser.parse_args(arguments)
     tiles = sorted(set(options.tiles))
     try:
@@ -133,13 +169,17 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{options.out}: already there and unchanged")
             return 0
         source = options.archive or options.source or download(URL, options.out / "archive.zip")
-        if not source.exists(): raise ValueError(f"{source}: no such file or folder")
+        if not source.exists():
+            raise ValueError(f"{source}: no such file or folder")
         if source.is_file() and not zipfile.is_zipfile(source):
             raise ValueError(f"{source}: not a zip file; download it from {PAGE} and give it with --archive")
         count = build(source, options.out, tiles)
     except RuntimeError as error:
-        print(f"{error}\nDownload 'archive.zip' from {PAGE} (button 'Download', free account), then: "
-              f"python data_scripts/dubai.py --archive archive.zip --out {options.out}", file=sys.stderr)
+        print(
+            f"{error}\nDownload 'archive.zip' from {PAGE} (button 'Download', free account), then: "
+            f"python data_scripts/dubai.py --archive archive.zip --out {options.out}",
+            file=sys.stderr,
+        )
         return 2
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
@@ -149,5 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try: sys.exit(main())
-    except KeyboardInterrupt: sys.exit(130)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -115,7 +115,8 @@ def assemble(
     if config.kind == "zero-shot":
         scale, bias = (20., -5.) if config.vlm.startswith("pocket") else (100., -22.5)
         return ZeroShot(vlm, text, scale, bias, config.threshold, config).eval()
-    return model_class(config.kind)(vlm, rsi, text, config).eval()
+    method:Any = model_class(config.kind)   # all but the zero-shot model are made from the same four things
+    return method(vlm, rsi, text, config).eval()
 
 # %% ../../nbs/2_model/10_checkpoint.ipynb #12000006
 def build(
@@ -286,8 +287,11 @@ def _check_config(config):
     small = [key for key, v in config.items() if type(v) is int and v < 1 and key != "threshold"]
     if small:
         raise ValueError(f"{small[0]} = {config[small[0]]}, but at least 1 is needed")
-    values = {key: v for key, v in config.items() if key not in ("model", "left_out")}
-    return cls.config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    values:dict[str, Any] = {}
+    for key, v in config.items():
+        if key not in ("model", "left_out"):
+            values[key] = tuple(v) if isinstance(v, list) else v
+    return cls.config_type(**values)
 
 
 def _configuration(folder, config):
@@ -387,7 +391,8 @@ def short_card(
     if "clip" in model.pretrained:
         licences.append(f"CLIP {config.vlm} (MIT)")                        # OpenAI's, and LAION's ConvNeXts
     if config.rsi and "rsi" in model.pretrained:
-        licence = get_pretrained_cfg(ALIASES.get(config.rsi, config.rsi)).license or "licence unknown"
+        known = get_pretrained_cfg(ALIASES.get(config.rsi, config.rsi))
+        licence = known.license if known and known.license else "licence unknown"
         licences.append(f"{config.rsi} ({licence})")
 
     head = "---\nlibrary_name: rs_zeroseg\npipeline_tag: image-segmentation\n---\n"

@@ -227,7 +227,7 @@ class ZeroShot(Segmenter):
         scale:float=20.,      # of the cosine
         bias:float=-5.,       # added to the scaled cosine
         threshold:float=.5,   # default probability below which a pixel is "none of the words"
-        config:ZeroShotConfig|None=None,   # None: that of the pocket
+        config:StreamConfig|None=None,   # None: that of the pocket
     ):
         super().__init__(text, threshold)
         self.config = config or ZeroShotConfig()
