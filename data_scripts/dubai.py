@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rs_zeroseg.data.files import download, file_sha256
+from rs_zeroseg.data.files import download, file_hash
 from rs_zeroseg.data.imagery import IGNORE, LabelSet, write_labels
 from rs_zeroseg.data.prepare import put, read_manifest
 
@@ -110,7 +110,7 @@ def is_done(out: Path, tiles: list[int]) -> bool:
     return (
         manifest is not None
         and manifest.get("tiles") == tiles
-        and all((out / f).is_file() and file_sha256(out / f) == h for f, h in manifest["files"].items())
+        and all((out / f).is_file() and file_hash(out / f) == h for f, h in manifest["files"].items())
     )
 
 
@@ -131,7 +131,7 @@ def build(source: Path, out: Path, tiles: list[int]) -> int:
         files[f"images/{name}.jpg"] = put(out / "images" / f"{name}.jpg", image)
         files[f"masks/{name}.png"] = put(out / "masks" / f"{name}.png", mask)
     write_labels(written_labels(), out / "labels.json")
-    files["labels.json"] = file_sha256(out / "labels.json")
+    files["labels.json"] = file_hash(out / "labels.json")
     for name in stale - set(files):
         (out / name).unlink(missing_ok=True)  # tiles of an earlier run
     manifest = {"source": URL, "licence": LICENCE, "citation": CITATION, "tiles": tiles, "files": files}

@@ -5,9 +5,9 @@ BinaLab, CDLA-permissive 1.0.
 
 As published (https://github.com/BinaLab/FloodNet-Supervised_v1.0, Google Drive link in its README):
 FloodNet-Supervised_v1.0/{train,val,test}/{train,val,test}-org-img/NNNN.jpg and ...-label-img/NNNN_lab.png, masks of 0
-to 9; 1445, 450 and 448 pairs. As in the code of the other methods (https://github.com/yecy749/GSNet) the evaluated part is val
-and test together, and "Background" (0) is prompted but its pixels are ignored. Colours: the ColorMasks of the same
-release.
+to 9; 1445, 450 and 448 pairs. As in the code of the other methods (https://github.com/yecy749/GSNet) the evaluated
+part is val and test together, and "Background" (0) is prompted but its pixels are ignored. Colours: the ColorMasks of
+the same release.
 
 Also understood: FloodNet/val+test/{img,lbl}, as GSNet's authors prepared it for Table 1
 (https://huggingface.co/datasets/Stev929/OVRSISS_test). The JPEG images are copied whole: cutting them would compress

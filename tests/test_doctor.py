@@ -11,12 +11,12 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from rs_zeroseg.training import doctor
-from rs_zeroseg.model.segmenter import PRESETS
-from rs_zeroseg.use.cli import main
-from rs_zeroseg.training.doctor import GPU, SPLITS, check_weights, examine, healthy, report, wanted_weights
 from rs_zeroseg.model.encoders import TimmDense
+from rs_zeroseg.model.segmenter import PRESETS
+from rs_zeroseg.training import doctor
+from rs_zeroseg.training.doctor import GPU, SPLITS, check_weights, examine, healthy, report, wanted_weights
 from rs_zeroseg.training.loop import TrainConfig
+from rs_zeroseg.use.cli import main
 
 ROOT = Path(__file__).parent.parent
 CARD = GPU("NVIDIA GeForce RTX 3090", int(25.4e9), int(24.9e9))

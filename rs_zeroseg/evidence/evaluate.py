@@ -12,12 +12,12 @@ from itertools import pairwise, product
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from ..data.imagery import FolderDataset
 from ..data.pocket import DOMAINS, make_scene
 from ..data.vocab import ABSENT, CATEGORIES, tier
+from ..model.dsfe import resize
 from ..model.metrics import ConfusionMatrix, Report, encode_scene, name_index, ranking_quality, report
 from ..model.segmenter import Segmenter
 
@@ -30,24 +30,33 @@ def spans(
     block_px:int=512,    # side of a block, a multiple of GRID_PX
     halo_px:int=64,      # what the model sees beyond a block on either side, at most block_px
     origin:int=0,        # where the image begins on the grid, pixels
-)->list[tuple[int, int, int, int]]:   # per block: first pixel kept, end of them, first pixel seen (negative: before the image), end of them
+)->list[tuple[int, int, int, int]]:   # per block: first pixel kept, end of them, first pixel seen, end of them
     """The blocks along one side of an image, and what the model sees of it for each.
+
+    The first pixel seen is negative where a window begins before the image.
 
     Raises
     ------
     ValueError
         If the block is no multiple of GRID_PX or the halo larger than a block."""
     if block_px < 1 or block_px % GRID_PX or not 0 <= halo_px <= block_px:
-        raise ValueError(f"block_px={block_px}, halo_px={halo_px}: take a block of a multiple of {GRID_PX}, and a halo no larger")
+        raise ValueError(f"block_px={block_px}, halo_px={halo_px}: take a block of a multiple of {GRID_PX}, "
+                         "and a halo no larger")
+    # a cut that lies within a halo of either end is none: the block before or after it sees the rest anyway
     cuts = [at for at in range((halo_px - origin) % block_px, size, block_px) if halo_px < at < size - halo_px]
-    return [(first, end, first - halo_px if first else -(origin % GRID_PX), min(end + halo_px, size)) for first, end in pairwise([0, *cuts, size])]
+    blocks = []
+    for first, end in pairwise([0, *cuts, size]):
+        start = first - halo_px if first else -(origin % GRID_PX)
+        blocks.append((first, end, start, min(end + halo_px, size)))
+    return blocks
 
 # %% ../../nbs/5_evidence/02_evaluate.ipynb #16000106
 def predict(
     model:Segmenter,
     image:torch.Tensor,       # (3,H,W) in [0,1], any size
     text_emb:torch.Tensor,    # (K,D_E) from `model.encode_words`
-    threshold:float|None=0.,  # probability below which a pixel is none of the words; 0: never none, None: the model's own
+    # probability below which a pixel is none of the words; 0 switches that off, None uses `model.threshold`
+    threshold:float|None=0.,
     block_px:int=512,         # larger images go in by blocks of this side
     halo_px:int=64,           # seen around each block
 )->torch.Tensor:              # (H,W) int64, index of the word, -1 = none
@@ -57,12 +66,13 @@ def predict(
     ------
     ValueError
         If the block is no multiple of GRID_PX or the halo larger than a block."""
-    H, W = image.shape[-2:]; labels = torch.empty(H, W, dtype=torch.long)
+    H, W = image.shape[-2:]
+    labels = torch.empty(H, W, dtype=torch.long)
     rows, columns = (spans(n, block_px, halo_px) for n in (H, W))
     with torch.inference_mode():
         for (r, r_end, top, bottom), (c, c_end, left, right) in product(rows, columns):
-            window = image[None, :, top:bottom, left:right].to(text_emb.device)
-            said = model.query(model.encode_image(window), text_emb).labels(threshold)[0]
+            window = image[None, :, top:bottom, left:right].to(text_emb.device)       # (1,3,h,w)
+            said = model.query(model.encode_image(window), text_emb).labels(threshold)[0]   # (h,w)
             labels[r:r_end, c:c_end] = said[r - top:r_end - top, c - left:c_end - left]
     return labels
 
@@ -70,11 +80,13 @@ def predict(
 def evaluate(
     model:Segmenter,
     dataset:FolderDataset,             # whole images (no `crop`)
-    words:Sequence[str]|None=None,     # one word per category of the data set, in its order; None: the categories' names
+    words:Sequence[str]|None=None,     # one word per category of the data set, in its order; None: their names
     threshold:float|None=0.,           # as for `predict`
     progress:bool=True,                # show a progress bar
 )->Report:
-    """IoU per category of a data set, and its means; "none of the words" is a miss. Each image is seen on its own grid, wherever it lies.
+    """IoU per category of a data set, and its means; "none of the words" is a miss.
+
+    Each image is seen on its own grid, wherever it lies.
 
     Raises
     ------
@@ -83,11 +95,30 @@ def evaluate(
     labels, words = dataset.labels, list(words or dataset.words)
     if len(words) != len(labels.words):
         raise ValueError(f"{len(words)} words for {len(labels.words)} categories of {labels.name}: give one for each")
+
     text_emb, confusion = model.encode_words(words), ConfusionMatrix(len(words))
     for item in tqdm(dataset, total=len(dataset), desc=labels.name, unit="image", disable=not progress):
         confusion.add(predict(model, item["image"], text_emb, threshold), item["mask"])
+
     tiers = ["novel" if novel else "base" for novel in labels.novel]
     return report(confusion, labels.words, words, tiers, model.threshold if threshold is None else threshold)
+
+# %% ../../nbs/5_evidence/02_evaluate.ipynb #da895846
+def _count_tiers(model, scenes, names, questions):
+    "A confusion matrix per question, and the area of absent things in percent: at threshold 0, and at the model's own."
+    K = len(names)
+    vectors, with_absent = [model.encode_words(q) for q in questions], model.encode_words([*names, *ABSENT])
+    counts, false, pixels = [ConfusionMatrix(K) for _ in questions], np.zeros(2), 0
+    for scene in scenes:
+        features, mask = encode_scene(model, scene), name_index(scene, names)                # mask: (H,W)
+        with torch.inference_mode():
+            for confusion, text_emb in zip(counts, vectors):
+                confusion.add(model.query(features, text_emb).labels(0)[0], mask)
+            chance, label = model.query(features, with_absent).probability[0].max(0)         # (H,W) each
+        absent = label >= K
+        false += [int(absent.sum()), int((absent & (chance >= model.threshold)).sum())]
+        pixels += mask.numel()
+    return counts, 100*false/pixels
 
 # %% ../../nbs/5_evidence/02_evaluate.ipynb #16000038
 def evaluate_pocket(
@@ -97,30 +128,40 @@ def evaluate_pocket(
     seed0:int=1_000_000,         # seed of the first scene; training seeds start at 0
     size:int=192,                # side of a scene in pixels
     progress:bool=True,          # show a progress bar
-)->dict:                         # domain, n, mIoU (of the names), base, novel, unseen, absent, absent_at_threshold, threshold, per_word
-    """mIoU of base, novel and unseen words on pocket scenes at threshold 0, and the false-positive area of absent ones, all in percent.
+)->dict:   # domain, n, mIoU (of the names), base, novel, unseen, absent, absent_at_threshold, threshold, per_word
+    """mIoU of base, novel and unseen words on pocket scenes at threshold 0, and the false-positive area of absent ones.
+
+    All are in percent.
 
     Raises
     ------
     ValueError
         If the domain is unknown."""
-    if domain not in DOMAINS: raise ValueError(f"domain {domain!r} is unknown: choose one of {', '.join(DOMAINS)}")
-    names = DOMAINS[domain].words; K = len(names)
+    if domain not in DOMAINS:
+        raise ValueError(f"domain {domain!r} is unknown: choose one of {', '.join(DOMAINS)}")
+    names = DOMAINS[domain].words
     questions = [list(names), *([CATEGORIES[c].unseen[i] for c in names] for i in (0, 1))]
-    vectors, with_absent = [model.encode_words(q) for q in questions], model.encode_words([*names, *ABSENT])
-    counts, false, pixels = [ConfusionMatrix(K) for _ in questions], np.zeros(2), 0
-    for seed in tqdm(range(seed0, seed0 + n), desc=domain, unit="scene", disable=not progress):
-        scene = make_scene(seed, domain, size)
-        features, mask = encode_scene(model, scene), name_index(scene, names)
-        with torch.inference_mode():
-            for confusion, text_emb in zip(counts, vectors): confusion.add(model.query(features, text_emb).labels(0)[0], mask)
-            chance, label = model.query(features, with_absent).probability[0].max(0)         # (H,W) each
-        false += [int((label >= K).sum()), int(((label >= K) & (chance >= model.threshold)).sum())]; pixels += mask.numel()
+
+    seeds = tqdm(range(seed0, seed0 + n), desc=domain, unit="scene", disable=not progress)
+    counts, false = _count_tiers(model, (make_scene(seed, domain, size) for seed in seeds), names, questions)
+
     tables = [report(c, names, q, [tier(w) for w in q]).table for c, q in zip(counts, questions)]
     everything = Report(pd.concat(tables, ignore_index=True), counts[0].pixel_accuracy(), 0.)
     means = dict(mIoU=float(tables[0].iou.mean())) | {t: everything.mean(t) for t in ("base", "novel", "unseen")}
-    absent = dict(zip(("absent", "absent_at_threshold"), (100*false/pixels).tolist()))
-    return dict(domain=domain, n=n) | means | absent | dict(threshold=model.threshold, per_word=everything.table.to_dict("records"))
+    absent = dict(zip(("absent", "absent_at_threshold"), false.tolist()))
+    told = dict(threshold=model.threshold, per_word=everything.table.to_dict("records"))
+    return dict(domain=domain, n=n) | means | absent | told
+
+# %% ../../nbs/5_evidence/02_evaluate.ipynb #fd6f6aed
+def _ranked_pixels(model, scene, text_emb, stride):
+    "A_k and S_k (as logits) of every word on a scene's pixels, (2,K,pixels); ValueError if the model has no attention."
+    answer = model.query(encode_scene(model, scene), text_emb)
+    with torch.inference_mode():
+        attention, logits = answer.attention, answer.logits
+    if attention is None:
+        raise ValueError("this model has no attention map: take one with CARH")
+    attention = resize(attention, logits.shape[-2:])                                         # (1,K,H,W)
+    return torch.stack((attention[0], logits[0]))[..., ::stride, ::stride].flatten(2).cpu()
 
 # %% ../../nbs/5_evidence/02_evaluate.ipynb #16000061
 def attention_quality(
@@ -130,7 +171,9 @@ def attention_quality(
     seed0:int=1_000_000,         # seed of the first scene
     stride:int=2,                # every such pixel of a row and of a column is read
 )->pd.DataFrame:                 # per word: category, word, tier, share, A_k AP, A_k AUROC, S_k AP, S_k AUROC (percent)
-    """Average precision and AUROC of A_k (Eq. 9) and S_k (Eq. 10) against the truth of pocket scenes, by name and by an unseen word.
+    """Average precision and AUROC of A_k (Eq. 9) and S_k (Eq. 10) against the truth of pocket scenes.
+
+    Each category is asked by its name and by an unseen word.
 
     Raises
     ------
@@ -138,18 +181,16 @@ def attention_quality(
         If the model has no attention map."""
     names = DOMAINS[domain].words
     asked = [(c, w) for c in names for w in (c, CATEGORIES[c].unseen[0])]
-    text_emb, maps, truth = model.encode_words([w for _, w in asked]), [], []
-    for seed in range(seed0, seed0 + n):
-        scene = make_scene(seed, domain)
-        answer = model.query(encode_scene(model, scene), text_emb)
-        with torch.inference_mode(): attention, logits = answer.attention, answer.logits
-        if attention is None: raise ValueError("this model has no attention map: take one with CARH")
-        attention = F.interpolate(attention, logits.shape[-2:], mode="bilinear", align_corners=False)
-        maps.append(torch.stack((attention[0], logits[0]))[..., ::stride, ::stride].flatten(2).cpu())      # (2,K,pixels)
-        truth.append(name_index(scene, names)[::stride, ::stride].flatten())
-    maps, truth = torch.cat(maps, -1), torch.cat(truth); rows = []
+    text_emb = model.encode_words([w for _, w in asked])
+
+    scenes = [make_scene(seed, domain) for seed in range(seed0, seed0 + n)]
+    maps = torch.cat([_ranked_pixels(model, scene, text_emb, stride) for scene in scenes], -1)     # (2,K,pixels)
+    truth = torch.cat([name_index(scene, names)[::stride, ::stride].flatten() for scene in scenes])
+
+    rows = []
     for k, (category, word) in enumerate(asked):
         there = truth == names.index(category)
         quality = [v for m in maps[:, k] for v in ranking_quality(m.float(), there)]
         rows.append((category, word, tier(word), 100*float(there.float().mean()), *quality))
-    return pd.DataFrame(rows, columns=["category", "word", "tier", "share", "A_k AP", "A_k AUROC", "S_k AP", "S_k AUROC"])
+    columns = ["category", "word", "tier", "share", "A_k AP", "A_k AUROC", "S_k AP", "S_k AUROC"]
+    return pd.DataFrame(rows, columns=columns)

@@ -53,7 +53,7 @@ class Setting:
     steps:int=300             # of the optimiser
     scenes:int=400            # pocket scenes to train on
 
-# %% ../../nbs/5_evidence/04_experiments.ipynb #68ce715c
+# %% ../../nbs/5_evidence/04_experiments.ipynb #9e1d8a96
 @lru_cache(maxsize=1)
 def _crops(scenes:int, seed:int) -> list[Crops]:
     "The training crops; kept, because runs that are compared share them."
@@ -76,7 +76,7 @@ def untrained(setting:Setting) -> Segmenter:
         return load(f"{setting.vlm}-zero-shot")
     return load_encoders(None, build(config_of(setting))).eval()
 
-# %% ../../nbs/5_evidence/04_experiments.ipynb #3b9a0945
+# %% ../../nbs/5_evidence/04_experiments.ipynb #4104dda6
 def train_setting(
     setting:Setting,
     progress:bool=True,                           # show a progress bar
@@ -122,7 +122,7 @@ def stand_in_metrics(
         metrics[column] = {k: round(result[k], 2) for k in ("mIoU", "base", "novel", "unseen")}
     return metrics
 
-# %% ../../nbs/5_evidence/04_experiments.ipynb #b78d9465
+# %% ../../nbs/5_evidence/04_experiments.ipynb #e51b4307
 MAP_SEED, MAP_WORDS = 1_000_003, DOMAINS["landdiscover"].words   # the scene and the words of the map that a run keeps
 
 
@@ -145,7 +145,7 @@ def kept_map(record:dict) -> np.ndarray:   # (192,192) index into `MAP_WORDS`
     png = base64.b64decode(record["map"])
     return np.asarray(Image.open(io.BytesIO(png)))
 
-# %% ../../nbs/5_evidence/04_experiments.ipynb #5024633f
+# %% ../../nbs/5_evidence/04_experiments.ipynb #0404527d
 def run(
     setting:Setting,
     n:int=12,                                     # scenes per domain to evaluate on
@@ -254,7 +254,7 @@ def lambda_fields(label:float) -> dict:   # row of Table 6 -> fields of a settin
     "The weight of the alignment loss."
     return dict(lam=label)
 
-# %% ../../nbs/5_evidence/04_experiments.ipynb #8f37e509
+# %% ../../nbs/5_evidence/04_experiments.ipynb #ec53c245
 FIELDS = {    # table -> (row of the paper -> fields of a setting)
     "table1": method_fields,
     "table2": ablation_fields,
@@ -316,7 +316,7 @@ def score_of(
     columns = DATASET_COLUMNS if column == "Avg" else (column,)
     return float(np.mean([metrics[c][metric] for c in columns]))
 
-# %% ../../nbs/5_evidence/04_experiments.ipynb #45be770b
+# %% ../../nbs/5_evidence/04_experiments.ipynb #f38fd7cf
 def ours(
     table:str,                  # a key of `FIELDS`
     records:list[dict],         # from `read_ledger`

@@ -13,20 +13,22 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from statistics import median
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from tqdm.auto import tqdm
 
 from ..model.budget import count_parameters, macs, milliseconds, peak_memory_mb, skeleton
 from ..model.checkpoint import MODELS, assemble, image_streams, presets
 from ..model.segmenter import Features, Segmenter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../../nbs/5_evidence/03_race.ipynb #r5000005
 COUNTS = 5, 12, 40, 150   # numbers of words
@@ -36,9 +38,10 @@ def racer(
     kind:str,               # a key of `MODELS`
     preset:str="base",      # 'pocket', 'base' or 'paper'
 )->Segmenter:               # random weights, without a text encoder
-    "A model that can be run, and cannot read."
+    "A model with random weights and no text encoder, for timing only."
     config = presets(kind)[preset]
-    if kind == "sed": config = replace(config, reject=None)              # random weights would reject words at random
+    if kind == "sed":
+        config = replace(config, reject=None)              # random weights would reject words at random
     vlm, rsi, _ = image_streams(config)
     return assemble(config, vlm, rsi, None)
 
@@ -50,11 +53,14 @@ def head(
     text_emb:torch.Tensor,    # (K,D_E)
 )->torch.Tensor:              # logits (1,K,h',w')
     "Everything that a method adds to its streams: `fuse` and `score`."
-    size = tuple(image.shape[-2:])
-    return model.score(Features(F.normalize(said[0], dim=1), model.fuse(image, *said), size, size), text_emb)[0]
+    H, W = image.shape[-2:]
+    features = Features(F.normalize(said[0], dim=1), model.fuse(image, *said), (H, W), (H, W))
+    return model.score(features, text_emb)[0]
 
 # %% ../../nbs/5_evidence/03_race.ipynb #r5000008
-def _words(model, count, image): return torch.randn(count, model.vlm.dim, device=image.device)
+def _words(model, count, image):
+    "So many random text vectors."
+    return torch.randn(count, model.vlm.dim, device=image.device)
 
 
 def accounts(
@@ -64,12 +70,20 @@ def accounts(
     image_px:int,           # side of the square image
 )->list[dict]:              # per count: model, words, parameters, trainable, macs
     "What a model has and what it multiplies, without running it."
-    model, image = skeleton(presets(kind)[preset]), torch.zeros(1, 3, image_px, image_px, device="meta"); count = count_parameters(model)
-    with torch.no_grad(): said = model.streams(image)
+    model = skeleton(presets(kind)[preset])
+    image = torch.zeros(1, 3, image_px, image_px, device="meta")
+    count = count_parameters(model)
+    with torch.no_grad():
+        said = model.streams(image)
     streams = macs(lambda: model.streams(image))
-    return [dict(model=kind, words=k, parameters=count["total"], trainable=count["trainable"], macs=streams + macs(lambda: head(model, image, said, _words(model, k, image)))) for k in counts]
 
+    def head_macs(k):
+        return macs(lambda: head(model, image, said, _words(model, k, image)))
 
+    common = dict(parameters=count["total"], trainable=count["trainable"])
+    return [dict(model=kind, words=k) | common | dict(macs=streams + head_macs(k)) for k in counts]
+
+# %% ../../nbs/5_evidence/03_race.ipynb #r500008a
 def numbers(precision:str, device:str="cpu"):
     "The context in which a model computes: 'fp32' as it is, 'bf16' under autocast."
     return torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext()
@@ -77,78 +91,126 @@ def numbers(precision:str, device:str="cpu"):
 
 def peak_of(kind:str, preset:str, counts:Sequence[int], image_px:int, precision:str="fp32") -> list[float]:
     "MB that a process needs for one image and so many words, ascending, on the CPU; meant for a process of its own."
-    model, image, peaks = racer(kind, preset), torch.rand(1, 3, image_px, image_px), []
+    model, image = racer(kind, preset), torch.rand(1, 3, image_px, image_px)
+    peaks = []
     with torch.inference_mode(), numbers(precision):
         for k in counts:
-            head(model, image, model.streams(image), _words(model, k, image)); peaks.append(peak_memory_mb())
+            head(model, image, model.streams(image), _words(model, k, image))
+            peaks.append(peak_memory_mb())
     return peaks
 
 
 def _alone(*args):
     "`peak_of` in a fresh process."
     code = f"import json; from rs_zeroseg.evidence.race import peak_of; print(json.dumps(peak_of(*{args!r})))"
-    return json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 # %% ../../nbs/5_evidence/03_race.ipynb #r5000010
 def machine(device:str="cpu") -> str:
     "What the race was run on, in a few words."
-    if torch.device(device).type == "cuda": return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    if torch.device(device).type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
+def _run(models, image, counts, repeats, bar):
+    """Times in ms by (model, 'backbone' or number of words), and a GPU's peaks in MB by (model, number of words).
+
+    The first round of each warms up; the caller leaves it out."""
+    where = image.device
+    times, peaks = {}, {}
+    said = {kind: m.streams(image) for kind, m in models.items()}
+    for k, _, (kind, m) in product(counts, range(repeats + 1), models.items()):
+        text_emb = _words(m, k, image)
+        bar.update()
+        if where.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(where)
+        if k == counts[0]:                                   # backbones know no words
+            before = milliseconds(partial(m.streams, image), where)
+            times.setdefault((kind, "backbone"), []).append(before)
+        after = milliseconds(partial(head, m, image, said[kind], text_emb), where)
+        times.setdefault((kind, k), []).append(after)
+        if where.type == "cuda":
+            peaks[kind, k] = torch.cuda.max_memory_allocated(where)/1e6
+    return times, peaks
+
+# %% ../../nbs/5_evidence/03_race.ipynb #r500010a
 def race(
     kinds:Sequence[str]=tuple(MODELS),     # who runs
     preset:str="base",                     # 'pocket', 'base' or 'paper'
     counts:Sequence[int]=COUNTS,           # numbers of words, ascending
     image_px:int=384,                      # side of the square image, a multiple of 64
-    repeats:int=5,                         # timed rounds, after one that is not
+    repeats:int=5,                         # timed rounds, after one warm-up round
     device:str="cpu",
     precision:str="fp32",                  # or 'bf16'
     progress:bool=True,
-)->list[dict]:                             # rows of model, words, parameters, trainable, macs, backbone_ms, head_ms, spread_ms, peak_mb
+)->list[dict]:      # model, words, parameters, trainable, macs, backbone_ms, head_ms, spread_ms, peak_mb
     """All models in turns, random weights, one image; a row per model and number of words.
 
-    `spread_ms` is the range of the head's rounds from the fastest to the slowest. Backbones know no words, so they run with the first count only.
+    `spread_ms` is the range of the head's rounds from the fastest to the slowest.
 
     Raises
     ------
     ValueError
         If a model is unknown or the image's side no multiple of 64."""
-    if image_px % 64: raise ValueError(f"image_px={image_px} is no multiple of 64, so the grids of some models would not be whole: take {-(-image_px//64)*64}")
-    where, rows = torch.device(device), [row for kind in kinds for row in accounts(kind, preset, counts, image_px)]
-    models = {kind: racer(kind, preset).to(where) for kind in kinds}; image = torch.rand(1, 3, image_px, image_px, device=where)
-    times, peaks, bar = {}, {}, tqdm(total=len(counts)*(repeats + 1)*len(kinds), desc="race", unit="run", disable=not progress)
+    if image_px % 64:
+        raise ValueError(f"image_px={image_px} is no multiple of 64, so the grids of some models would not be whole: "
+                         f"take {-(-image_px//64)*64}")
+    where = torch.device(device)
+    rows = [row for kind in kinds for row in accounts(kind, preset, counts, image_px)]
+    # run
+    models = {kind: racer(kind, preset).to(where) for kind in kinds}
+    image = torch.rand(1, 3, image_px, image_px, device=where)
+    bar = tqdm(total=len(counts)*(repeats + 1)*len(kinds), desc="race", unit="run", disable=not progress)
     with bar, numbers(precision, where.type), torch.inference_mode():
-        said = {kind: m.streams(image) for kind, m in models.items()}
-        for k, turn, (kind, m) in product(counts, range(repeats + 1), models.items()):
-            text_emb = _words(m, k, image); bar.update()
-            if where.type == "cuda": torch.cuda.reset_peak_memory_stats(where)
-            if k == counts[0]: times.setdefault((kind, "backbone"), []).append(milliseconds(lambda: m.streams(image), where))
-            times.setdefault((kind, k), []).append(milliseconds(lambda: head(m, image, said[kind], text_emb), where))
-            if where.type == "cuda": peaks[kind, k] = torch.cuda.max_memory_allocated(where)/1e6
-    del models, said
-    if where.type == "cpu": peaks = {(kind, k): mb for kind in kinds for k, mb in zip(counts, _alone(kind, preset, tuple(counts), image_px, precision))}
+        times, peaks = _run(models, image, counts, repeats, bar)
+    del models
+    # memory of the CPU, each model in a process of its own
+    if where.type == "cpu":
+        for kind in kinds:
+            alone = _alone(kind, preset, tuple(counts), image_px, precision)
+            peaks.update(zip(product([kind], counts), alone))
+    # medians, without the warm-up
     for row in rows:
-        key = row["model"], row["words"]; rounds, before = times[key][1:], times[key[0], "backbone"][1:]
-        row |= dict(backbone_ms=round(median(before), 1), head_ms=round(median(rounds), 1), spread_ms=round(max(rounds) - min(rounds), 1), peak_mb=round(peaks[key]))
+        kind, k = row["model"], row["words"]
+        rounds, before = times[kind, k][1:], times[kind, "backbone"][1:]
+        spread = max(rounds) - min(rounds)
+        row |= dict(backbone_ms=round(median(before), 1), head_ms=round(median(rounds), 1), spread_ms=round(spread, 1),
+                    peak_mb=round(peaks[kind, k]))
     return rows
 
 # %% ../../nbs/5_evidence/03_race.ipynb #r5000015
-COLOURS = dict(zip(MODELS, ("#0072b2", "#999999", "#bbbbbb", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")))   # Okabe and Ito
+# of Okabe and Ito
+COLOURS = dict(zip(MODELS, ("#0072b2", "#999999", "#bbbbbb", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")))
 
 
 def draw_race(
     rows:list[dict],        # from `race`
     against:str="rs-zeroseg",
-) -> Figure:
-    "Time and multiply-adds against the number of words, and how much longer the others take."
-    table = pd.DataFrame(rows).assign(total_ms=lambda t: t.backbone_ms + t.head_ms); fig, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+) -> "Figure":
+    "Time of all and of the head against the number of words, and how much longer the others take."
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
+    table = pd.DataFrame(rows).assign(total_ms=lambda t: t.backbone_ms + t.head_ms)
     own = table[table.model == against].set_index("words").total_ms
+    fig, (whole, alone, ratio) = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    # one line per model
     for kind, part in table.groupby("model", sort=False):
-        part = part.set_index("words"); line = dict(color=COLOURS[kind], marker="o", lw=3 if kind == against else 1.5, label=kind)
-        axes[0].plot(part.total_ms/1e3, **line); axes[1].plot(part.head_ms, **line); axes[2].plot(part.total_ms/own, **line)
-    for ax, title, label in zip(axes, ("whole forward", "head alone", f"whole forward, {against} = 1"), ("seconds", "ms", "times as long")):
-        ax.set(title=title, ylabel=label, xlabel="words", xscale="log", yscale="log", xticks=sorted(own.index), xticklabels=sorted(own.index)); ax.minorticks_off()
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.yaxis.set_major_formatter("{x:g}")
-    axes[2].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        part = part.set_index("words")
+        line = dict(color=COLOURS[kind], marker="o", lw=3 if kind == against else 1.5, label=kind)
+        whole.plot(part.total_ms/1e3, **line)
+        alone.plot(part.head_ms, **line)
+        ratio.plot(part.total_ms/own, **line)
+    # axes
+    whole.set(title="whole forward", ylabel="seconds")
+    alone.set(title="head alone", ylabel="ms")
+    ratio.set(title=f"whole forward, {against} = 1", ylabel="times as long")
+    counts = sorted(own.index)
+    for ax in (whole, alone, ratio):
+        ax.set(xlabel="words", xscale="log", yscale="log", xticks=counts, xticklabels=counts)
+        ax.minorticks_off()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+    ratio.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return fig

@@ -138,7 +138,7 @@ def _make_views(self:AttentionExplorer) -> None:
     names = "save figure", "save map", "code"
     self.buttons = {name:widgets.Button(description=name) for name in names}
 
-
+# %% ../../nbs/6_use/04_explore.ipynb #f16020c4
 @patch
 def _make_pictures(self:AttentionExplorer) -> None:
     "The pictures that are there whatever the words are, and where things are said."
@@ -153,7 +153,7 @@ def _make_pictures(self:AttentionExplorer) -> None:
     self.legend = widgets.HTML()
     self.detail = widgets.HTML(value="Click a picture to read a pixel.")
 
-
+# %% ../../nbs/6_use/04_explore.ipynb #2654cc4a
 @patch
 def _arrange(self:AttentionExplorer) -> None:
     "Controls above, pictures in the middle, what is said about a pixel below."
@@ -442,7 +442,7 @@ def _draw_word(self:AttentionExplorer, k:int, word:str) -> list[Picture]:
         self._draw_heat(pictures[1], self.beside_reading, word, f"{self.beside.value}: ")
     return pictures
 
-
+# %% ../../nbs/6_use/04_explore.ipynb #3bf5b185
 @patch
 def _draw_heat(self:AttentionExplorer, picture:Picture, reading:Reading, word:str, where:str) -> None:
     "One map of a word over its image; where the model has no such map, the image."
@@ -467,7 +467,7 @@ def _draw_image(self:AttentionExplorer) -> None:
     caption = f"image, 1 of {shrink:.0f} pixels" if shrink > 1 else "image"
     self._once(self.image, (), partial(as_pixels, self.reading.image), caption, f"the image {self.opened}")
 
-
+# %% ../../nbs/6_use/04_explore.ipynb #0ffbb932
 @patch
 def _draw_map(self:AttentionExplorer, words:Sequence[str]) -> None:
     "The map of the words over the image."
@@ -529,7 +529,7 @@ def _ranked(table:pd.DataFrame, name:str, low:float) -> str:
     rows = sorted(zip(table["word"], table[name]), key=lambda row: -row[1])
     return _cell(name, bars(rows, low))
 
-
+# %% ../../nbs/6_use/04_explore.ipynb #7a2606b4
 @patch
 def read_pixel(
     self:AttentionExplorer,
@@ -575,7 +575,7 @@ def save_figure(self:AttentionExplorer) -> str:   # what was done
     plt.close(figure)
     return self._saved(path.name for path in paths)
 
-
+# %% ../../nbs/6_use/04_explore.ipynb #795d9679
 @patch
 def save_map(self:AttentionExplorer) -> str:   # what was done
     "The map of the words, of the whole file and not only of what is shown, as map.tif."

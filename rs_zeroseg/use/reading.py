@@ -45,7 +45,7 @@ class WordMaps:
     probability:np.ndarray      # S_k of Eq. 10, 0 to 1
     cosine:np.ndarray           # of the VLM's patch and the word, -1 to 1
 
-
+# %% ../../nbs/6_use/03_reading.ipynb #2b11bf99
 class Reading:
     "An image encoded once, and what was asked about it."
     def __init__(
@@ -136,7 +136,7 @@ def at_pixel(
         rows.append(dict(word=word, tier=tier(word), A_k=attention, S_k=probability, cosine=cosine))
     return pd.DataFrame(rows).sort_values("S_k", ascending=False, ignore_index=True)
 
-
+# %% ../../nbs/6_use/03_reading.ipynb #9e32d594
 def looks_like(
     reading:Reading,
     row:int,                  # of the image
@@ -320,7 +320,7 @@ def model_named(name:str) -> Segmenter:
     torch.manual_seed(0)
     return load_encoders(None, build(PRESETS["pocket"]))
 
-
+# %% ../../nbs/6_use/03_reading.ipynb #59759d8f
 def snapshots(run:str) -> list[Path]:
     """The models that a run kept on its way, in their order.
 
@@ -365,7 +365,7 @@ def with_part(
         _keep_level(other, LEVELS[part])
     return other
 
-
+# %% ../../nbs/6_use/03_reading.ipynb #73ce70f1
 def _keep_level(model:RSZeroSeg, kept:int) -> None:
     "Silence all levels of MS-CAM's pyramid but one, in place."
     assert model.mscam is not None

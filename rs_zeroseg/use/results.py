@@ -97,7 +97,7 @@ def our_side(
         return pd.DataFrame(columns=SIDE, dtype=float)
     return found[found.column == column].set_index("label")[SIDE]
 
-
+# %% ../../nbs/6_use/05_results.ipynb #f27b8af1
 def _counted(column:str) -> pd.DataFrame:
     "What Figure 4 shows and we can count: parameters and multiply-adds."
     counted = budget("paper")
@@ -190,12 +190,12 @@ def _draw_grids(title:str, paper:pd.Series, own:pd.DataFrame, we_say:str) -> Fig
     fig.suptitle(title)
     return fig
 
-
+# %% ../../nbs/6_use/05_results.ipynb #7dc43ffa
 def _draw_points(table:str, title:str, paper:pd.Series, own:pd.DataFrame, we_say:str) -> Figure:
     "Any other table as points in a row."
     fig, ax = plt.subplots(figsize=(9, 4), layout="constrained")
 
-    # lambda is a number and has a place on the axis; other rows stand side by side
+    # where the rows stand
     if table == "table6":
         x = paper.index.astype(float)
         ax.set(xlabel="lambda of Eq. 13", xticks=x)
@@ -257,7 +257,7 @@ def draw_run(record:dict) -> Figure:   # a line of the ledger
         ax.axis("off")
     return readable(fig)
 
-
+# %% ../../nbs/6_use/05_results.ipynb #e026f30a
 def tell_run(record:dict) -> str:
     "A run in one line: what differs from the default, seed, scores, time."
     default = asdict(Setting())
@@ -388,7 +388,7 @@ def _connect(self:ResultsExplorer) -> None:
     for control, handler in handlers.items():
         control.observe(handler, "value")
 
-
+# %% ../../nbs/6_use/05_results.ipynb #b549277f
 @patch
 def _choose(self:ResultsExplorer, _=None) -> None:
     "Another table: its columns and its rows."
