@@ -129,7 +129,7 @@ def _alpha(part:pd.DataFrame) -> float:
 
 def agreement(
     ratings:pd.DataFrame,   # from `read_ratings`
-)->pd.Series:               # criterion -> Krippendorff's alpha; nan where it is not defined (one rater, or one score only)
+)->pd.Series:               # criterion -> Krippendorff's alpha; nan for one rater, or where all scores are equal
     "How far the raters agree, ordinal."
     return pd.Series({criterion: _alpha(part) for criterion, part in ratings.groupby("criterion")}, dtype=float)
 
