@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_zeroseg.data import prepare
+from rs_zeroseg.data import prepare, recipes
 from rs_zeroseg.data.files import file_hash
 from rs_zeroseg.data.imagery import IGNORE, FolderDataset
 from rs_zeroseg.data.vocab import DATASETS, LANDDISCOVER50K, unseen_words
@@ -225,7 +225,7 @@ def check_samples(out, recipe):
 def test_a_miniature_of_each_layout(tmp_path, capsys, name, layout):
     recipe = script(name).RECIPE
     chosen = recipe.layouts[layout]
-    sources, truth = prepare.make_miniature(recipe, tmp_path / "raw", chosen)
+    sources, truth = recipes.make_miniature(recipe, tmp_path / "raw", chosen)
 
     for split in chosen.splits:
         out = tmp_path / split
@@ -293,7 +293,7 @@ def fill_the_disk(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_harm_is_named_and_nothing_is_left(tmp_path, capsys, monkeypatch, name, harm):
     recipe = script(name).RECIPE
-    sources, _ = prepare.make_miniature(recipe, tmp_path / "raw")
+    sources, _ = recipes.make_miniature(recipe, tmp_path / "raw")
     if harm == "archive cut off":
         if sources[0].is_dir():
             pytest.skip("is given as a folder")
@@ -320,7 +320,7 @@ def leftovers(folder):
 
 
 def test_a_failure_leaves_the_set_of_before(tmp_path, capsys):
-    sources, truth = prepare.make_miniature(script("fast").RECIPE, tmp_path / "raw")
+    sources, truth = recipes.make_miniature(script("fast").RECIPE, tmp_path / "raw")
     assert run_script("fast", sources, tmp_path / "out") == 0
     (tmp_path / "out" / "masks" / "9__1024__0___412.png").write_bytes(b"damaged")
     cut = tmp_path / "cut.zip"
@@ -337,7 +337,7 @@ def test_a_failure_leaves_the_set_of_before(tmp_path, capsys):
 
 def test_bad_files_are_named_together(tmp_path, capsys):
     recipe = script("landdiscover50k").RECIPE
-    source = prepare.make_miniature(recipe, tmp_path / "raw")[0][0]
+    source = recipes.make_miniature(recipe, tmp_path / "raw")[0][0]
     for kind in ("TR_Image", "GT_ID"):
         folder = source / "LandDiscover50K" / kind
         for n in range(8):
@@ -359,7 +359,7 @@ def test_bad_files_are_named_together(tmp_path, capsys):
 
 
 def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
-    sources, _ = prepare.make_miniature(script("fast").RECIPE, tmp_path / "raw")
+    sources, _ = recipes.make_miniature(script("fast").RECIPE, tmp_path / "raw")
 
     def put(path, content):
         raise KeyboardInterrupt
@@ -371,7 +371,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_killed_run_is_done_again(tmp_path):
-    sources, truth = prepare.make_miniature(script("fast").RECIPE, tmp_path / "raw")
+    sources, truth = recipes.make_miniature(script("fast").RECIPE, tmp_path / "raw")
     left = tmp_path / ".out.999999-0.part" / "masks"              # what kill -9 leaves
     left.mkdir(parents=True)
     (left / "left.png").write_bytes(b"half")
@@ -405,14 +405,14 @@ def home(tmp_path):
 def prepare_from(address, md5, tmp_path):
     "Prepare LoveDA's val from an archive at that address."
     recipe = script("loveda").RECIPE
-    val = prepare.Archive("Val.zip", f"{address}/Val.zip?download=1", md5)
+    val = recipes.Archive("Val.zip", f"{address}/Val.zip?download=1", md5)
     local = dataclasses.replace(recipe, layouts=(dataclasses.replace(recipe.layouts[0], archives={"val": (val,)}),))
     return prepare.main(local, "", ["--split", "val", "--out", str(tmp_path / "data" / "val")])
 
 
 def test_archives_are_downloaded_once(tmp_path, home):
     address, asked = home
-    _, truth = prepare.make_miniature(script("loveda").RECIPE, tmp_path / "home")
+    _, truth = recipes.make_miniature(script("loveda").RECIPE, tmp_path / "home")
     md5 = file_hash(tmp_path / "home" / "Val.zip", "md5")
 
     assert prepare_from(address, md5, tmp_path) == 0
@@ -427,7 +427,7 @@ def test_archives_are_downloaded_once(tmp_path, home):
 
 def test_another_archive_is_refused(tmp_path, capsys, home):
     address, asked = home
-    prepare.make_miniature(script("loveda").RECIPE, tmp_path / "home")
+    recipes.make_miniature(script("loveda").RECIPE, tmp_path / "home")
 
     assert prepare_from(address, "0" * 32, tmp_path) == 2
 
