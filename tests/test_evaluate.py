@@ -83,13 +83,16 @@ def test_miou_is_an_independent_count(dataset, tmp_path, threshold):
 
 def test_none_is_a_miss_and_never_a_false_alarm(dataset):
     result = evaluate(ByColour(), dataset, threshold=1., progress=False)
+
     assert (result.mean(), result.pixel_accuracy) == (0, 0) and result.table.pixels.min() > 0
 
 
 def test_other_words_for_the_same_categories(dataset):
+    named = evaluate(ByColour(), dataset, progress=False)
     asked = evaluate(ByColour(), dataset, words=["10/10/90", "10/90/10", "90/10/10"], progress=False)
+
     assert list(asked.table.category) == WORDS and asked.table.word[0] == WORDS[2]
-    assert not np.allclose(asked.table.iou, evaluate(ByColour(), dataset, progress=False).table.iou)
+    assert not np.allclose(asked.table.iou, named.table.iou)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,7 @@ def test_blocks_are_those_of_segment(model, tif, tmp_path):
     with rasterio.open(tmp_path/"map.tif") as src:
         written = map_to_labels(src.read(1))
     labels = predict(model, image/255, model.encode_words(words), 0., 128, 32)
+
     np.testing.assert_array_equal(labels.numpy(), written)
 
 
@@ -200,15 +204,17 @@ def test_calibration_separates_what_was_asked_from_what_was_not():
         def score(self, features, text_emb):
             return torch.where(features.vlm == text_emb[:, None, None], 1.5, -.5)[None], None
 
+    threshold = calibrate_threshold(Knows(), scenes)
+
     low, high = torch.tensor([-.5, 1.5]).sigmoid().tolist()
-    assert low < calibrate_threshold(Knows(), scenes) < high
+    assert low < threshold < high
 
 
 def test_ignored_pixels_count_for_nothing(dataset):
     "Whatever is answered on them, the numbers stay."
-    kept = [dict(item, mask=item["mask"]) for item in dataset]
-    assert any((item["mask"] == IGNORE).any() for item in kept)
     before = evaluate(ByColour(), dataset, progress=False)
+    kept = [dict(item) for item in dataset]
+    assert any((item["mask"] == IGNORE).any() for item in kept)
     red = torch.tensor([.9, .1, .1])[:, None, None]
     for item in kept:
         item["image"] = torch.where(item["mask"] == IGNORE, red, item["image"])
@@ -217,4 +223,5 @@ def test_ignored_pixels_count_for_nothing(dataset):
         labels, words = dataset.labels, dataset.words
 
     after = evaluate(ByColour(), Same(kept), progress=False)
+
     assert before.as_dict() == after.as_dict()
