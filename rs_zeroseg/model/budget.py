@@ -10,7 +10,10 @@ __all__ = ['macs', 'count_parameters', 'skeleton', 'parts_macs', 'budget', 'mill
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from statistics import median
+from typing import Any
 
 import psutil
 import torch
@@ -19,16 +22,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .checkpoint import assemble, image_streams
-from .segmenter import PRESETS
 from .freezing import apply_freeze
-from .segmenter import ModelConfig, RSZeroSeg, Segmenter, StreamConfig
+from .segmenter import PRESETS, RSZeroSeg, Segmenter, StreamConfig
 
 # %% ../../nbs/2_model/11_budget.ipynb #13000005
 def macs(
-    f,       # a function without arguments; it is called once, without gradients
-)->int:      # multiply-adds of its matrix products, convolutions and attention
+    f:Callable[[], Any],   # it is called once, without gradients
+)->int:                    # multiply-adds of its matrix products, convolutions and attention
     "Multiply-adds of one call of `f`; on tensors of the device 'meta' nothing is really computed."
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter: f()   # not every fused attention is counted
+    # not every fused attention is counted, the plain one is
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        f()
     return counter.get_total_flops()//2
 
 # %% ../../nbs/2_model/11_budget.ipynb #13000013
@@ -38,8 +42,9 @@ def count_parameters(
     "Parameters of a model: in all, those that learn, and per part."
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     parts |= {name: p.numel() for name, p in model.named_parameters(recurse=False)}
-    return {"total": sum(p.numel() for p in model.parameters()),
-            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad), "parts": parts}
+    total = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {"total": total, "trainable": trainable, "parts": parts}
 
 # %% ../../nbs/2_model/11_budget.ipynb #13000022
 def skeleton(
@@ -50,22 +55,31 @@ def skeleton(
         vlm, rsi, _ = image_streams(config)
         model = assemble(config, vlm, rsi, None)
     for stream, policy in zip((vlm, rsi), model.policy):
-        if stream is not None: apply_freeze(stream, policy)
+        if stream is not None:
+            apply_freeze(stream, policy)
     return model
 
-
+# %% ../../nbs/2_model/11_budget.ipynb #79ea6ac3
 def parts_macs(
     model:RSZeroSeg,   # on any device; with MS-CAM or without
     words:int=40,      # K, number of text vectors
     image_px:int=512,  # side of the square image
-)->dict:               # 'vlm', 'rsi', 'dsfe', 'mscam', 'query' -> multiply-adds; they add up to `encode_image` and one query
+)->dict[str, int]:     # 'vlm', 'rsi', 'dsfe', 'mscam', 'query'; they add up to `encode_image` and one query
     "Multiply-adds of every part for one image and one query."
     device = next(model.parameters()).device
-    image, text_emb = torch.zeros(1, 3, image_px, image_px, device=device), torch.zeros(words, model.vlm.dim, device=device)
-    with torch.no_grad(): f_vlm, f_rsi, features = model.vlm(image), model.rsi(image), model.encode_image(image)
-    parts = {"vlm": macs(lambda: model.vlm(image)), "rsi": macs(lambda: model.rsi(image)), "dsfe": macs(lambda: model.dsfe(f_vlm, f_rsi))}
+    image = torch.zeros(1, 3, image_px, image_px, device=device)
+    text_emb = torch.zeros(words, model.vlm.dim, device=device)
+    with torch.no_grad():
+        f_vlm, f_rsi, features = model.vlm(image), model.rsi(image), model.encode_image(image)
+
+    parts = {
+        "vlm": macs(lambda: model.vlm(image)),
+        "rsi": macs(lambda: model.rsi(image)),
+        "dsfe": macs(lambda: model.dsfe(f_vlm, f_rsi)),
+    }
     parts["mscam"] = macs(lambda: model.encode_image(image)) - sum(parts.values())
-    return parts | {"query": macs(lambda: model.score(features, text_emb))}
+    parts["query"] = macs(lambda: model.score(features, text_emb))
+    return parts
 
 # %% ../../nbs/2_model/11_budget.ipynb #13000024
 def _input_px(stream, image_px):
@@ -74,20 +88,22 @@ def _input_px(stream, image_px):
 
 
 def budget(
-    preset:str|ModelConfig,   # a key of PRESETS, or a configuration
-    words:int=40,             # K, number of words asked
-    image_px:int=512,         # side of the square image
-)->dict:                      # whole numbers, ready for JSON
-    """Parameters and multiply-adds of a preset: `encode_image` of one image and one query; the text encoder is left out.
+    preset:str|StreamConfig,   # a key of PRESETS, or a configuration of RS-ZeroSeg
+    words:int=40,              # K, number of words asked
+    image_px:int=512,          # side of the square image
+)->dict[str, int]:             # whole numbers, ready for JSON
+    """Parameters and multiply-adds of a preset: `encode_image` of one image and one query; without the text encoder.
 
     Raises
     ------
     ValueError
         If the preset is unknown."""
     if isinstance(preset, str):
-        if preset not in PRESETS: raise ValueError(f"preset {preset!r} is unknown: take one of {', '.join(PRESETS)}")
+        if preset not in PRESETS:
+            raise ValueError(f"preset {preset!r} is unknown: take one of {', '.join(PRESETS)}")
         preset = PRESETS[preset]
-    model = skeleton(preset)
+
+    model:Any = skeleton(preset)
     count, parts = count_parameters(model), parts_macs(model, words, image_px)
     return {
         "total_parameters": count["total"], "trainable_parameters": count["trainable"],
@@ -99,61 +115,100 @@ def budget(
     }
 
 # %% ../../nbs/2_model/11_budget.ipynb #13000040
-def milliseconds(f, device):
+def milliseconds(
+    f:Callable[[], Any],
+    device:torch.device,   # that it runs on
+)->float:
     "Time of one call in ms, waiting for the GPU where there is one."
-    wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
-    wait(); start = time.perf_counter(); f(); wait()
+    def wait():
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    wait()
+    start = time.perf_counter()
+    f()
+    wait()
     return 1e3*(time.perf_counter() - start)
 
 
+def _chip(device):
+    "What a measurement ran on, in words."
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+# %% ../../nbs/2_model/11_budget.ipynb #9a408d8e
 @torch.no_grad()
 def benchmark(
     model:Segmenter,     # its mode and device are left as they are
     image_px:int=512,    # side of the square image
     words:int=8,         # number of text vectors; the text encoder is not timed
     repeats:int=5,       # timed rounds, after one that is not
-)->dict:                 # '<step>_ms' (median) and '<step>_range_ms' (slowest - fastest) per step, shares, and what it ran on
-    """Time of the two steps: 'encode' (`encode_image`), 'query' (scores on the head's grid), 'labels' (scores and full-size labels).
+)->dict[str, Any]:       # '<step>_ms' (median), '<step>_range_ms' (slowest - fastest), shares, and what it ran on
+    """Time of 'encode' (`encode_image`), 'query' (scores on the head's grid) and 'labels' (scores, full-size labels).
 
     `query_share` is query/(encode + query), `labels_share` is labels/(encode + labels)."""
-    parameter = next(model.parameters()); device = parameter.device
-    image = torch.rand(1, 3, image_px, image_px, device=device, dtype=parameter.dtype)
+    parameter = next(model.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    image = torch.rand(1, 3, image_px, image_px, device=device, dtype=dtype)
     features = model.encode_image(image)
-    text_emb = torch.randn(words, features.vlm.shape[1], device=device, dtype=parameter.dtype)
-    steps = {"encode": lambda: model.encode_image(image), "query": lambda: model.query(features, text_emb).attention,   # and the scores
-             "labels": lambda: model.query(features, text_emb).labels()}
+    text_emb = torch.randn(words, features.vlm.shape[1], device=device, dtype=dtype)
+    steps = {
+        "encode": lambda: model.encode_image(image),
+        "query": lambda: model.query(features, text_emb).attention,   # and the scores
+        "labels": lambda: model.query(features, text_emb).labels(),
+    }
+
     rounds = [{name: milliseconds(f, device) for name, f in steps.items()} for _ in range(repeats + 1)][1:]
-    result = {f"{name}_ms": round(median(r[name] for r in rounds), 2) for name in steps}
-    result |= {f"{name}_range_ms": round(max(r[name] for r in rounds) - min(r[name] for r in rounds), 2) for name in steps}
-    for name in ("query", "labels"): result[f"{name}_share"] = round(result[f"{name}_ms"]/(result["encode_ms"] + result[f"{name}_ms"]), 4)
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads"
-    return result | {"device": chip, "image_px": image_px, "words": words, "repeats": repeats}
+    times = {name: [r[name] for r in rounds] for name in steps}
+    result:dict[str, Any] = {f"{name}_ms": round(median(t), 2) for name, t in times.items()}
+    result |= {f"{name}_range_ms": round(max(t) - min(t), 2) for name, t in times.items()}
+    for name in ("query", "labels"):
+        spent = result[f"{name}_ms"]
+        result[f"{name}_share"] = round(spent/(result["encode_ms"] + spent), 4)
+    return result | {"device": _chip(device), "image_px": image_px, "words": words, "repeats": repeats}
 
 # %% ../../nbs/2_model/11_budget.ipynb #13000052
 def peak_memory_mb() -> float:
     "The largest resident size that this process has had, MB."
-    if os.name == "nt": return psutil.Process().memory_info().peak_wset/1e6
-    if os.path.exists("/proc/self/status"):                                  # Linux: there, `resource` hands a parent's peak on to its children
-        with open("/proc/self/status") as file: return next(int(line.split()[1])*1.024e-3 for line in file if line.startswith("VmHWM"))
+    if os.name == "nt":
+        return psutil.Process().memory_info().peak_wset/1e6
+    status = "/proc/self/status"
+    if os.path.exists(status):   # Linux: there, `resource` hands a parent's peak on to its children
+        with open(status) as file:
+            return next(int(line.split()[1])*1.024e-3 for line in file if line.startswith("VmHWM"))
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(1e6 if sys.platform == "darwin" else 1e3)
 
-
+# %% ../../nbs/2_model/11_budget.ipynb #a26aa63e
 @torch.no_grad()
 def bench_query(
     model:Segmenter,
-    counts:tuple[int, ...]=(1, 8, 40, 150),   # numbers of words, ascending: the peak of memory is that of the process so far
+    counts:tuple[int, ...]=(1, 8, 40, 150),   # numbers of words, ascending: the memory's peak is the process's so far
     image_px:int=512,                         # side of the square image
     repeats:int=5,                            # timed rounds, after one that is not
-)->list[dict]:                                # per count: words, encode_ms, text_ms, query_ms (medians), peak_mb
-    "Time to encode an image, to encode words that were never asked before, and to ask about them (scores and full-size labels)."
-    device = next(model.parameters()).device; image, rows, asked = torch.rand(1, 3, image_px, image_px, device=device), [], 0
+)->list[dict[str, float]]:                    # per count: words, encode_ms, text_ms, query_ms (medians), peak_mb
+    "Time to encode an image, to encode words that were never asked before, and to ask about them (full-size labels)."
+    device = next(model.parameters()).device
+    image = torch.rand(1, 3, image_px, image_px, device=device)
+    made, rows, asked = {}, [], 0
+
+    def encode():
+        made["features"] = model.encode_image(image)
+
+    def read(words):
+        made["text_emb"] = model.encode_words(words)
+
+    def query():
+        return model.query(made["features"], made["text_emb"]).labels()
+
     for count in counts:
         times = {"encode_ms": [], "text_ms": [], "query_ms": []}
         for _ in range(repeats + 1):
-            words = [f"thing {asked + i}" for i in range(count)]; asked += count; made = {}
-            times["encode_ms"].append(milliseconds(lambda: made.update(features=model.encode_image(image)), device))
-            times["text_ms"].append(milliseconds(lambda: made.update(text_emb=model.encode_words(words)), device))
-            times["query_ms"].append(milliseconds(lambda: model.query(made["features"], made["text_emb"]).labels(), device))
-        rows.append({"words": count} | {name: round(median(t[1:]), 2) for name, t in times.items()} | {"peak_mb": round(peak_memory_mb())})
+            words = [f"thing {asked + i}" for i in range(count)]   # never asked before, so that no cache knows them
+            asked += count
+            times["encode_ms"].append(milliseconds(encode, device))
+            times["text_ms"].append(milliseconds(partial(read, words), device))
+            times["query_ms"].append(milliseconds(query, device))
+        medians = {name: round(median(t[1:]), 2) for name, t in times.items()}
+        rows.append({"words": count} | medians | {"peak_mb": round(peak_memory_mb())})
     return rows
