@@ -99,7 +99,7 @@ def test_the_three_backbones_of_table_5(name, grid, width):
 @pytest.mark.parametrize("kind", [k for k in MODELS if k not in ("zero-shot", "training-free")])
 @pytest.mark.parametrize("precision", ("no", "bf16"))
 def test_every_method_makes_a_step_in_32_and_16_bit(kind, precision):
-    "The first loss is that of the untrained model, in 16 bit too; after two steps what learns has moved."
+    "The first loss is that of the untrained model, in 16 bit too; then what learns has moved, and is finite."
     model, align = start_model(presets(kind)["pocket"], *model_class(kind).policy)
     loss_fn, batch = random_loss(model, align), random_batch(2, 64)
     plan = replace(PLAN, steps=2, precision=precision)

@@ -14,7 +14,16 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .masks import MaskDecoder, compose, masked_mean, query_loss, steer
+from rs_zeroseg.baselines.masks import (
+    MASK2FORMER,
+    MaskDecoder,
+    compose,
+    cosine_logits,
+    masked_mean,
+    on_mask_grid,
+    query_loss,
+    steer,
+)
 from ..model.segmenter import Features, Segmenter, StreamConfig
 
 # %% ../../nbs/4_baselines/06_ebseg.ipynb #b6000009
@@ -37,7 +46,7 @@ class EBSegConfig(StreamConfig):
     alike:float = .8          # cosine to one of them from which a word counts as trained
     whole:bool = True         # off: embedding A alone
 
-
+# %% ../../nbs/4_baselines/06_ebseg.ipynb #07b3f523
 class MaskEmbeddings(NamedTuple):
     "What EBSeg keeps of an image: masks, and three embeddings of each in the joint image-text space."
     masks:Tensor     # (B,N,h,w) logits
@@ -51,8 +60,11 @@ class EBSeg(Segmenter):
     config_type, policy, without = EBSegConfig, ("freeze", "freeze"), dict(whole=False)
     presets = {
         "pocket": EBSegConfig(alpha=.1, alpha_unseen=.6, gamma=.4),
-        "base": EBSegConfig(vlm="ViT-B-16", rsi="dino_vitb16", vlm_px=384, dim=256, queries=100, layers=9, heads=8, patch_px=16, steered=3),
-        "paper": EBSegConfig(vlm="ViT-L-14-336", rsi="dino_vitb16", vlm_px=336, dim=256, queries=100, layers=9, heads=8, patch_px=16, steered=3)}
+        "base": EBSegConfig(
+            vlm="ViT-B-16", rsi="dino_vitb16", vlm_px=384, patch_px=16, steered=3, **MASK2FORMER),
+        "paper": EBSegConfig(
+            vlm="ViT-L-14-336", rsi="dino_vitb16", vlm_px=336, patch_px=16, steered=3, **MASK2FORMER),
+    }
 
     def __init__(
         self,
@@ -64,15 +76,21 @@ class EBSeg(Segmenter):
         super().__init__(text, config.threshold)
         c = self.config = config
         self.vlm, self.rsi, self.step = vlm, rsi, 4*c.patch_px
-        self.decoder = MaskDecoder((rsi.dim, vlm.dim, vlm.width), c.dim, c.queries, c.layers, c.heads, c.patch_px)
-        self.embed = nn.Sequential(nn.LayerNorm(c.dim), nn.Linear(c.dim, 2*c.dim), nn.GELU(), nn.Linear(2*c.dim, vlm.dim))
-        self.own = nn.Parameter(torch.tensor([3.2, -7.]))                                 # log scale and bias of A
-        self.similarity = nn.Parameter(torch.tensor([2.3, 0.])) if c.whole else None      # of B and C; starts at the VLM's own
-        self.register_buffer("seen_emb", torch.zeros(c.bank, vlm.dim))                    # text vectors that training has met
+        dims = rsi.dim, vlm.dim, vlm.width
+        self.decoder = MaskDecoder(dims, c.dim, c.queries, c.layers, c.heads, c.patch_px)
+        hidden = 2*c.dim
+        self.embed = nn.Sequential(nn.LayerNorm(c.dim), nn.Linear(c.dim, hidden), nn.GELU(), nn.Linear(hidden, vlm.dim))
+        # log scale and bias: of A, and of B and C, which start at the VLM's own
+        self.own = nn.Parameter(torch.tensor([3.2, -7.]))
+        self.similarity = nn.Parameter(torch.tensor([2.3, 0.])) if c.whole else None
+        # text vectors that training has met
+        self.register_buffer("seen_emb", torch.zeros(c.bank, vlm.dim))
 
-    def streams(self, image):
-        f_vlm, taps = self.vlm.tapped(image, tuple(range(self.vlm.depth - self.config.steered, self.vlm.depth)))
-        return f_vlm, self.rsi(image), *taps            # (B,D_E,h,w), (B,D_RSI,h2,w2), (B,width,h,w) each
+    def streams(self, image:Tensor) -> tuple[Tensor, ...]:
+        "F_VLM (B,D_E,h,w), F_RSI (B,D_RSI,h2,w2), and the tokens (B,width,h,w) that enter each of the last VLM blocks."
+        depth = self.vlm.depth
+        f_vlm, taps = self.vlm.tapped(image, tuple(range(depth - self.config.steered, depth)))
+        return f_vlm, self.rsi(image), *taps
 
 # %% ../../nbs/4_baselines/06_ebseg.ipynb #b6000012
 @patch
@@ -85,8 +103,10 @@ def fuse(self:EBSeg,
     "Masks (B,N,H/4,W/4) and the three embeddings (B,N,D_E) of each; knows no words."
     queries, masks, pixels = self.decoder([f_rsi, f_vlm, taps[0]], image)
     a = F.normalize(self.embed(queries + masked_mean(pixels, masks.sigmoid())), dim=-1)
-    if not self.config.whole: return MaskEmbeddings(masks, a, None, None)
-    b = steer(self.vlm, taps, F.logsigmoid(F.adaptive_avg_pool2d(masks, taps[0].shape[-2:])))
+    if not self.config.whole:
+        return MaskEmbeddings(masks, a, None, None)
+    bias = F.logsigmoid(F.adaptive_avg_pool2d(masks, taps[0].shape[-2:]))
+    b = steer(self.vlm, list(taps), bias)
     c = masked_mean(F.normalize(f_vlm, dim=1), masks.sigmoid())
     return MaskEmbeddings(masks, a, F.normalize(b, dim=-1), F.normalize(c, dim=-1))
 
@@ -103,12 +123,16 @@ def seen(self:EBSeg,
 def remember(self:EBSeg,
     text_emb:Tensor,   # (K,D_E) unit vectors of words that have pixels
 )->None:
-    "Put the vectors of trained words into the bank: a close one there is moved by a fifth, else a free place is taken; a full bank takes no more."
+    """Put the vectors of trained words into the bank.
+
+    A close one there is moved by a fifth, else a free place is taken; a full bank takes no more."""
     for e in text_emb.detach():
-        cosine = self.seen_emb @ e; i = int(cosine.argmax())
+        cosine = self.seen_emb @ e
+        i = int(cosine.argmax())
         if cosine[i] < .9:
             free = self.seen_emb.square().sum(1) == 0
-            if not free.any(): continue
+            if not free.any():
+                continue
             i = int(free.float().argmax())
         self.seen_emb[i] = F.normalize(.8*self.seen_emb[i] + .2*e, dim=0)
 
@@ -120,7 +144,7 @@ def readings(self:EBSeg,
 )->list[Tensor]:       # (B,N,K) logits of A, and of B and C
     "What each embedding says each mask is, scale * cos + bias: (K,D_E) -> one or three (B,N,K)."
     pairs = [(f.a, self.own)] + [(e, self.similarity) for e in (f.b, f.c) if e is not None]
-    return [scale.exp()*(e @ text_emb.T) + bias for e, (scale, bias) in pairs]
+    return [cosine_logits(e, text_emb, scale_bias) for e, scale_bias in pairs]
 
 
 @patch
@@ -128,12 +152,16 @@ def balance(self:EBSeg,
     f:MaskEmbeddings,
     text_emb:Tensor,   # (K,D_E) unit vectors
 )->Tensor:             # (B,N,K) logits
-    "What each mask is: (1-alpha-gamma)*A + alpha*C + gamma*B in logits, alpha by whether the word was trained; (K,D_E) -> (B,N,K)."
+    """What each mask is: (1-alpha-gamma)*A + alpha*C + gamma*B in logits, (K,D_E) -> (B,N,K).
+
+    Alpha depends on whether the word was trained."""
     own, *others = self.readings(f, text_emb)
-    if not others: return own
+    if not others:
+        return own
     steered, pooled = others
+    c = self.config
     seen = torch.ones(len(text_emb), dtype=torch.bool, device=own.device) if self.training else self.seen(text_emb)
-    c = self.config; alpha = torch.where(seen, c.alpha, c.alpha_unseen)                   # (K,)
+    alpha = torch.where(seen, c.alpha, c.alpha_unseen)                                    # (K,)
     return (1 - alpha - c.gamma)*own + alpha*pooled + c.gamma*steered
 
 
@@ -143,7 +171,8 @@ def score(self:EBSeg,
     text_emb:Tensor,   # (K,D_E)
 )->tuple[Tensor, None]:
     "Logits (B,K,H/4,W/4) of independent words; no attention map."
-    return compose(features.dense.masks, self.balance(features.dense, F.normalize(text_emb, dim=-1))), None
+    f = features.dense
+    return compose(f.masks, self.balance(f, F.normalize(text_emb, dim=-1))), None
 
 # %% ../../nbs/4_baselines/06_ebseg.ipynb #b6000026
 @patch
@@ -152,10 +181,11 @@ def structure_loss(self:EBSeg,
     text_emb:Tensor,   # (K,D_E) unit vectors
     share:Tensor,      # (B,K,h,w) in [0,1]: share of each of the masks' cells that a word names and that counts
 )->Tensor:             # scalar >= 0
-    "Mean squared difference between the cosines among the regions' A and those among their words; 0 where there is no region."
+    "Mean squared difference of the cosines among the regions' A and among their words; 0 without a region."
     b, k = torch.nonzero(share.sum((2, 3)) > 0, as_tuple=True)
-    if len(b) == 0: return f.a.sum()*0
-    owns = torch.einsum("mhw,mnhw->mn", share[b, k], f.masks.sigmoid()[b])                # how much of the region each mask owns
+    if len(b) == 0:
+        return f.a.sum()*0
+    owns = torch.einsum("mhw,mnhw->mn", share[b, k], f.masks.sigmoid()[b])  # how much of the region each mask owns
     a = F.normalize((owns.unsqueeze(-1)*f.a[b]).sum(1), dim=-1)                           # (M,D_E)
     return (a @ a.T - text_emb[k] @ text_emb[k].T).square().mean()
 
@@ -169,6 +199,9 @@ def extra_loss(self:EBSeg,
 )->Tensor:             # scalar >= 0
     "Structure loss, and the loss on the best masks with A and B; remembers the words that have pixels."
     f, c = features.dense, self.config
-    share, weight = (F.adaptive_avg_pool2d(t, f.masks.shape[-2:]) for t in (target*(weight > 0), weight))
-    if self.training: self.remember(text_emb[share.sum((0, 2, 3)) > 0])
-    return c.structure*self.structure_loss(f, text_emb, share) + c.matched*query_loss(f.masks, self.readings(f, text_emb)[:2], share, weight)
+    share, weight = on_mask_grid(target, weight, f.masks)
+    if self.training:
+        self.remember(text_emb[share.sum((0, 2, 3)) > 0])
+    structure = self.structure_loss(f, text_emb, share)
+    matched = query_loss(f.masks, self.readings(f, text_emb)[:2], share, weight)
+    return c.structure*structure + c.matched*matched

@@ -132,7 +132,7 @@ def pixels(self:MaskDecoder,
         grid = up(torch.cat((resize(grid, skip.shape[-2:]), skip), 1))
     return self.pixel(grid)
 
-# %% ../../nbs/4_baselines/05_masks.ipynb #eda6348a
+# %% ../../nbs/4_baselines/05_masks.ipynb #44ec829b
 @patch
 def masks(self:MaskDecoder,
     y:Tensor,   # (B,N,D) queries
@@ -171,7 +171,7 @@ def best_masks(
     dice, n = (1 - (2*(p*region).sum(-1) + 1)/(p.sum(-1) + region.sum(-1) + 1)).min(1)
     return b, k, n, dice
 
-# %% ../../nbs/4_baselines/05_masks.ipynb #4bbf77e2
+# %% ../../nbs/4_baselines/05_masks.ipynb #a699cbfd
 def query_loss(
     masks:Tensor,          # (B,N,h,w) logits
     scores:list[Tensor],   # (B,N,K) logits of what each mask is, one or several readings of it
@@ -220,7 +220,7 @@ def steer(
         y = _through(block, y, x, bias.unsqueeze(1))
     return stream.ln_post(_dense_end(stream, y, last, bias)) @ stream.proj
 
-# %% ../../nbs/4_baselines/05_masks.ipynb #c13a0d0f
+# %% ../../nbs/4_baselines/05_masks.ipynb #66eb2d82
 def _layers(block):
     "Of a block of PocketViT or open_clip: first norm, weight, bias of q, k, v, output projection, heads, second norm."
     if hasattr(block, "qkv"):
@@ -247,7 +247,7 @@ def _dense_end(stream, y, x, bias):
     read = y + read
     return read + stream.mlp(stream.ln_2(read))
 
-# %% ../../nbs/4_baselines/05_masks.ipynb #95a91035
+# %% ../../nbs/4_baselines/05_masks.ipynb #aff32ac3
 MASK2FORMER = dict(dim=256, queries=100, layers=9, heads=8)   # its own sizes, for the presets 'base' and 'paper'
 
 

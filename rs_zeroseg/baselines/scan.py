@@ -14,7 +14,16 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .masks import MaskDecoder, attend, compose, query_loss, steer
+from rs_zeroseg.baselines.masks import (
+    MASK2FORMER,
+    MaskDecoder,
+    attend,
+    compose,
+    cosine_logits,
+    on_mask_grid,
+    query_loss,
+    steer,
+)
 from ..model.encoders import ChannelNorm
 from ..model.segmenter import Features, Segmenter, StreamConfig
 
@@ -36,7 +45,7 @@ class SCANConfig(StreamConfig):
     matched:float = 1.                          # weight of the loss on the best mask of each region
     whole:bool = True                           # off: no context, no calibrated views
 
-
+# %% ../../nbs/4_baselines/07_scan.ipynb #8bef5a79
 class MaskViews(NamedTuple):
     "What SCAN keeps of an image: masks, an own embedding of each and, at test, one of its calibrated view."
     masks:Tensor        # (B,N,h,w) logits
@@ -54,14 +63,16 @@ def low_pass(
     y, x = 1 - 2*torch.fft.fftfreq(h, **kwargs).abs(), 1 - 2*torch.fft.rfftfreq(w, **kwargs)
     return 1 - torch.exp(-(y[:, None]**2 + x**2)/(2*sigma**2))
 
-
+# %% ../../nbs/4_baselines/07_scan.ipynb #d11f7d74
 class FrequencyMix(nn.Module):
     "Global mixing in the frequency domain, (B,D,h,w) -> same: low-pass, two 1x1 convolutions, inverse, residual."
     def __init__(self, dim:int, sigma:float):
         super().__init__()
-        self.sigma, self.convs = sigma, nn.Sequential(nn.Conv2d(2*dim, 2*dim, 1), nn.GELU(), nn.Conv2d(2*dim, 2*dim, 1))
+        self.sigma = sigma
+        self.convs = nn.Sequential(nn.Conv2d(2*dim, 2*dim, 1), nn.GELU(), nn.Conv2d(2*dim, 2*dim, 1))
 
     def forward(self, x:Tensor) -> Tensor:
+        "(B,D,h,w) -> (B,D,h,w)."
         h, w = x.shape[-2:]
         f = torch.fft.rfft2(x.float(), norm="ortho")*low_pass(h, w, self.sigma, device=x.device)      # (B,D,h,w//2+1)
         real, imaginary = self.convs(torch.cat((f.real, f.imag), 1)).float().chunk(2, 1)
@@ -84,12 +95,16 @@ class Context(nn.Module):
         self.mix = nn.ModuleList(FrequencyMix(dim, s) for s in self.sigmas[-len(dims):])
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(reads))
         self.q, self.kv, self.out = (nn.ModuleList(nn.Linear(dim, n*dim) for _ in range(reads)) for n in (1, 2, 1))
-        self.gain = nn.Parameter(torch.full((reads, dim), .1))                            # small at the start, as in 4_baselines/05_masks
+        # small at the start, as in 4_baselines/05_masks
+        self.gain = nn.Parameter(torch.full((reads, dim), .1))
 
     def forward(self, y:Tensor, maps:list[Tensor]) -> Tensor:
-        tokens = torch.cat([mix(lateral(m)).flatten(2) for lateral, mix, m in zip(self.lateral, self.mix, maps)], 2).transpose(1, 2)
+        "Queries (B,N,D) read the maps (B,dims[i],h_i,w_i) -> (B,N,D)."
+        mixed = [mix(lateral(m)).flatten(2) for lateral, mix, m in zip(self.lateral, self.mix, maps)]
+        tokens = torch.cat(mixed, 2).transpose(1, 2)                                      # (B,sum of h*w,D)
         for norm, q, kv, out, gain in zip(self.norms, self.q, self.kv, self.out, self.gain):
-            y = y + gain*out(attend(q(norm(y)), *kv(tokens).chunk(2, -1), self.heads))    # (B,N,D) reads (B,sum of h*w,D)
+            k, v = kv(tokens).chunk(2, -1)
+            y = y + gain*out(attend(q(norm(y)), k, v, self.heads))
         return y
 
 # %% ../../nbs/4_baselines/07_scan.ipynb #b7000019
@@ -100,19 +115,33 @@ def view_of(
 )->tuple[Tensor, Tensor]:   # (B,N,h',w') 0 on the mask and -inf elsewhere; (B,N) background cells in its bounding box
     "What a crop around each mask shows: its own cells (never none), and how much background its box holds."
     p = F.adaptive_avg_pool2d(masks.sigmoid(), size)
-    own = p >= p.amax((2, 3), keepdim=True).clamp(max=threshold)                          # the best cell, where none reaches the threshold
-    first_to_last = lambda line: (line.cummax(-1).values & line.flip(-1).cummax(-1).values.flip(-1)).sum(-1)
-    height, width = first_to_last(own.any(3).int()), first_to_last(own.any(2).int())      # (B,N) each
+    own = p >= p.amax((2, 3), keepdim=True).clamp(max=threshold)  # the best cell, where none reaches the threshold
+    height, width = _first_to_last(own.any(3).int()), _first_to_last(own.any(2).int())    # (B,N) each
     return torch.zeros_like(p).masked_fill(~own, -torch.inf), height*width - own.sum((2, 3))
 
+
+def _first_to_last(line):
+    "Cells from the first 1 to the last, both counted, along the last axis of (...,n) in {0,1}."
+    return (line.cummax(-1).values & line.flip(-1).cummax(-1).values.flip(-1)).sum(-1)
+
 # %% ../../nbs/4_baselines/07_scan.ipynb #b7000022
+def _mlp(inputs, hidden, outputs):
+    "Norm, and two linear layers with a GELU between."
+    return nn.Sequential(nn.LayerNorm(inputs), nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
 class SCAN(Segmenter):
     "SCAN: masks with global VLM context, and a calibrated view of each through the VLM."
     config_type, policy, without = SCANConfig, ("freeze", "freeze"), dict(whole=False)
     presets = {
         "pocket": SCANConfig(),
-        "base": SCANConfig(vlm="ViT-B-16", rsi="dino_vitb16", vlm_px=384, dim=256, queries=100, layers=9, heads=8, patch_px=16, context=(6, 9), reads=5, steered=3),
-        "paper": SCANConfig(vlm="ViT-L-14-336", rsi="dino_vitb16", vlm_px=336, dim=256, queries=100, layers=9, heads=8, patch_px=16, context=(12, 18), reads=5, steered=3)}
+        "base": SCANConfig(
+            vlm="ViT-B-16", rsi="dino_vitb16", vlm_px=384, patch_px=16,
+            context=(6, 9), reads=5, steered=3, **MASK2FORMER),
+        "paper": SCANConfig(
+            vlm="ViT-L-14-336", rsi="dino_vitb16", vlm_px=336, patch_px=16,
+            context=(12, 18), reads=5, steered=3, **MASK2FORMER),
+    }
 
     def __init__(
         self,
@@ -123,22 +152,31 @@ class SCAN(Segmenter):
     ):
         super().__init__(text, config.threshold)
         c = self.config = config
-        mlp = lambda d: nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2*c.dim), nn.GELU(), nn.Linear(2*c.dim, vlm.dim))
         self.vlm, self.rsi, self.step = vlm, rsi, 4*c.patch_px
         self.decoder = MaskDecoder((rsi.dim, vlm.dim), c.dim, c.queries, c.layers, c.heads, c.patch_px)
-        self.context = Context((*[vlm.width]*len(c.context), vlm.dim), c.dim, c.reads, c.heads) if c.whole else None
-        self.embed, self.refine = mlp(c.dim), mlp(vlm.dim)
-        self.share = nn.Parameter(torch.tensor(.1)) if c.whole else None                  # w: how much of the global token is added
-        self.own = nn.Parameter(torch.tensor([3.2, -7.]))                                 # log scale and bias of the own embeddings
-        self.similarity = nn.Parameter(torch.tensor([2.3, 0.]), requires_grad=False)      # the VLM's: views are for the test alone
-
-    def streams(self, image):
-        c, depth = self.config, self.vlm.depth
-        last = range(depth - c.steered, depth); after = sorted({*c.context, *last})
-        f_vlm, taps = self.vlm.tapped(image, tuple(after)); at = dict(zip(after, taps))
-        return f_vlm, self.rsi(image), [at[i] for i in c.context], [at[i] for i in last]
+        context_dims = (*[vlm.width]*len(c.context), vlm.dim)
+        self.context = Context(context_dims, c.dim, c.reads, c.heads) if c.whole else None
+        self.embed, self.refine = _mlp(c.dim, 2*c.dim, vlm.dim), _mlp(vlm.dim, 2*c.dim, vlm.dim)
+        # w: how much of the global token is added
+        self.share = nn.Parameter(torch.tensor(.1)) if c.whole else None
+        # log scale and bias: of the own embeddings, and of the views, which are for the test alone and keep the VLM's
+        self.own = nn.Parameter(torch.tensor([3.2, -7.]))
+        self.similarity = nn.Parameter(torch.tensor([2.3, 0.]), requires_grad=False)
 
 # %% ../../nbs/4_baselines/07_scan.ipynb #b7000023
+@patch
+def streams(self:SCAN,
+    image:Tensor,   # (B,3,H,W) in [0,1]
+)->tuple:           # F_VLM (B,D_E,h,w), F_RSI (B,D_RSI,h2,w2), and two lists of VLM maps (B,width,h,w)
+    "Both backbones: their maps, and the VLM's tokens that are context, and that enter each of its last blocks."
+    c, depth = self.config, self.vlm.depth
+    last = range(depth - c.steered, depth)
+    after = sorted({*c.context, *last})
+    f_vlm, taps = self.vlm.tapped(image, tuple(after))
+    at = dict(zip(after, taps))
+    return f_vlm, self.rsi(image), [at[i] for i in c.context], [at[i] for i in last]
+
+
 @patch
 def fuse(self:SCAN,
     image:Tensor,           # (B,3,H,W) in [0,1]
@@ -149,24 +187,28 @@ def fuse(self:SCAN,
 )->MaskViews:
     "Masks, own embeddings with global context and, at test, calibrated views; knows no words."
     queries, masks, _ = self.decoder([f_rsi, f_vlm], image)
-    if self.context: queries = self.context(queries, [*context, f_vlm])
-    own = self.embed(queries)                                                             # (B,N,D_E)
     if self.context:
-        token = F.normalize(F.normalize(f_vlm, dim=1).mean((2, 3)), dim=-1)               # the image's global token, (B,D_E)
+        queries = self.context(queries, [*context, f_vlm])
+    own = self.embed(queries)                                                             # (B,N,D_E)
+    if self.share is not None:
+        # the image's global token, (B,D_E)
+        token = F.normalize(F.normalize(f_vlm, dim=1).mean((2, 3)), dim=-1)
         own = own + self.share*own.shape[-1]**.5*token.unsqueeze(1)
     own = F.normalize(own + self.refine(own), dim=-1)
-    if self.training or not self.context: return MaskViews(masks, own, None)
+    if self.training or not self.context:
+        return MaskViews(masks, own, None)
     bias, background = view_of(masks, taps[0].shape[-2:])
-    return MaskViews(masks, own, F.normalize(steer(self.vlm, taps, bias, self.config.shift*background), dim=-1))
+    view = steer(self.vlm, taps, bias, self.config.shift*background)
+    return MaskViews(masks, own, F.normalize(view, dim=-1))
 
-
+# %% ../../nbs/4_baselines/07_scan.ipynb #dcf92929
 @patch
 def naming(self:SCAN,
     f:MaskViews,
     text_emb:Tensor,   # (K,D_E) unit vectors
 )->Tensor:             # (B,N,K) logits
     "What the masks' own embeddings say they are, scale * cos + bias: (K,D_E) -> (B,N,K)."
-    return self.own[0].exp()*(f.own @ text_emb.T) + self.own[1]
+    return cosine_logits(f.own, text_emb, self.own)
 
 
 @patch
@@ -177,7 +219,8 @@ def score(self:SCAN,
     "Logits (B,K,H/4,W/4) of independent words, own^(1-v)*view^v in odds; no attention map."
     f, text_emb, v = features.dense, F.normalize(text_emb, dim=-1), self.config.view
     scores = self.naming(f, text_emb)                                                     # (B,N,K)
-    if f.view is not None: scores = (1 - v)*scores + v*(self.similarity[0].exp()*(f.view @ text_emb.T) + self.similarity[1])
+    if f.view is not None:
+        scores = (1 - v)*scores + v*cosine_logits(f.view, text_emb, self.similarity)
     return compose(f.masks, scores), None
 
 
@@ -190,5 +233,5 @@ def extra_loss(self:SCAN,
 )->Tensor:             # scalar >= 0
     "The method's loss on its best masks: outlines, and the words of the own embeddings."
     f = features.dense
-    share, weight = (F.adaptive_avg_pool2d(t, f.masks.shape[-2:]) for t in (target*(weight > 0), weight))
+    share, weight = on_mask_grid(target, weight, f.masks)
     return self.config.matched*query_loss(f.masks, [self.naming(f, text_emb)], share, weight)

@@ -29,7 +29,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from tqdm.auto import tqdm
 
-from .files import download, file_hash, remove_leftovers, whole_files, whole_folder
+from .files import WriteError, download, file_hash, remove_leftovers, whole_files, whole_folder
 from rs_zeroseg.data.imagery import (
     IGNORE,
     LabelSet,
@@ -243,11 +243,10 @@ def prepare(
     out, split = Path(out), split or recipe.splits[0]
     _only_ours(recipe, out)
     remove_leftovers(out)
-    with whole_folder(out) as part:
-        with members(sources) as found:
-            layout = recipe.layout_of(found, split)
-            pairs, unpaired = layout.pairs(found, split)
-            files, sizes, counts = _convert_all(recipe, layout, pairs, found, part)
+    with members(sources) as found, whole_folder(out) as part:
+        layout = recipe.layout_of(found, split)
+        pairs, unpaired = layout.pairs(found, split)
+        files, sizes, counts = _convert_all(recipe, layout, pairs, found, part)
         write_labels(recipe.labels(), part / "labels.json")
         files["labels.json"] = file_hash(part / "labels.json")
         names = [name for name, _, _ in recipe.categories]
@@ -326,7 +325,7 @@ def _why(error, out):
     "What an OSError means for the folder that was to be written."
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return f"{out}: the disk is full, nothing was left behind; make room or choose another --out"
-    return f"{out}: {error}; choose another --out"
+    return str(error) if isinstance(error, WriteError) else f"{out}: {error}; choose another --out"
 
 # %% ../../nbs/1_data/10_prepare.ipynb #2600003e
 def main(

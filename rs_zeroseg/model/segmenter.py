@@ -164,8 +164,9 @@ class Segmenter(nn.Module):
         H, W = image.shape[-2:]
         image = whole_cells(image.to(next(self.parameters()).device), self.step)   # (B,3,H',W')
         f_vlm, *others = self.streams(image)
+        unit = F.normalize(f_vlm, dim=1)
         dense = self.fuse(image, f_vlm, *others)
-        return Features(F.normalize(f_vlm, dim=1), dense, (H, W), (image.shape[-2], image.shape[-1]))
+        return Features(unit, dense, (H, W), (image.shape[-2], image.shape[-1]))
 
     def encode_words(self, words:list[str]) -> torch.Tensor:
         "Words -> (K,D_E) text vectors, Eq. 8; ValueError if there is no word."

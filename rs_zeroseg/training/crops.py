@@ -73,7 +73,7 @@ class Crops:
                     places[c] += [(i, int(k)) for k in order[seen == c][:points]]
         return places
 
-# %% ../../nbs/3_training/02_crops.ipynb #bfe4b304
+# %% ../../nbs/3_training/02_crops.ipynb #51721242
 @patch
 def windows(
     self:Crops,
@@ -127,7 +127,7 @@ def augment_crops(
     image = grey + (image - grey)*uniform(.6, 1.4)
     return image.clamp(0, 1), mask
 
-# %% ../../nbs/3_training/02_crops.ipynb #a9f264cd
+# %% ../../nbs/3_training/02_crops.ipynb #ca9249a6
 @patch
 def batch(
     self:Crops,
@@ -163,7 +163,7 @@ def pocket_scenes(
     images = [torch.from_numpy(s.image).permute(2, 0, 1).contiguous() for s in scenes]
     return images, [torch.from_numpy(s.mask) for s in scenes]
 
-
+# %% ../../nbs/3_training/02_crops.ipynb #30d362ff
 def pocket_crops(
     n:int=2400,        # scenes to draw
     seed:int=0,        # of the first
@@ -173,7 +173,7 @@ def pocket_crops(
     trained = torch.tensor([not c.novel for c in CATEGORIES.values()])
     return Crops(*pocket_scenes(n, seed), word_table(pocket_groups(), True), trained, share)
 
-# %% ../../nbs/3_training/02_crops.ipynb #72e6a865
+# %% ../../nbs/3_training/02_crops.ipynb #4e73601c
 def folder_crops(
     folder:str|Path,           # images/, masks/ and labels.json, as the scripts of `data_scripts/` make them
     share:float=.3,            # part of a batch that comes from here
@@ -188,7 +188,7 @@ def folder_crops(
     masks = [d["mask"].byte() for d in items]
     return Crops(images, masks, word_table(groups, False), ~torch.tensor(labels.novel), share, (24, 72), points=400)
 
-
+# %% ../../nbs/3_training/02_crops.ipynb #df23ff50
 def sources(
     scenes:int=2400,             # pocket scenes to draw
     seed:int=0,                  # of the first scene

@@ -42,7 +42,7 @@ class Check:
 
 MARKS = {True: "ok", False: "MISSING", None: "-"}
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #a373a20d
 def healthy(checks:list[Check]) -> bool:
     "Is nothing missing?"
     return all(check.ok is not False for check in checks)
@@ -59,7 +59,7 @@ def report(checks:list[Check]) -> str:
         end = ["Nothing is missing."]
     return "\n".join([*lines, "", *end])
 
-# %% ../../nbs/3_training/06_doctor.ipynb #141d7bce
+# %% ../../nbs/3_training/06_doctor.ipynb #abe27c37
 def _gb(size:float) -> str:
     "Bytes, as one would say them."
     return f"{size/1e9:.1f} GB" if size > 1e8 else f"{size/1e6:.0f} MB"
@@ -86,7 +86,7 @@ def gpus() -> list[GPU]:
         cards.append(GPU(torch.cuda.get_device_name(i), total, free))
     return cards
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #103dee9e
 def check_gpus(preset:str, cards:list[GPU]) -> Check:
     "At least one, unless it is the pocket model."
     if cards:
@@ -134,7 +134,7 @@ def _need(preset:str, plan:TrainConfig, processes:int, images:int, crop_px:int) 
     memory = step_memory(PRESETS[preset], images, crop_px=crop_px, processes=processes, precision=precision)
     return RESERVE + memory["total"]
 
-# %% ../../nbs/3_training/06_doctor.ipynb #79249579
+# %% ../../nbs/3_training/06_doctor.ipynb #d4e942c3
 def _more_room(preset:str, plan:TrainConfig, cards:list[GPU], crop_px:int) -> str:
     "What to do about a step that does not fit the fullest card."
     n, card = len(cards), min(cards, key=lambda c: c.free)
@@ -152,7 +152,7 @@ def _more_room(preset:str, plan:TrainConfig, cards:list[GPU], crop_px:int) -> st
     least = _need(preset, plan, n, 1, crop_px)
     return f"use GPUs with at least {_gb(least)}, for one image of {preset} at a time, or a smaller --preset"
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #979f0995
 def check_memory(
     preset:str,
     plan:TrainConfig,
@@ -191,7 +191,7 @@ class Weights:
         "Where it lies on this computer; None: it must be fetched."
         return cached_file(*self.source) if self.given == "hub" else Path(self.given)
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #48a6138e
 def wanted_weights(
     config:StreamConfig,
     clip_weights:str|Path="hub",      # 'hub' or a local file
@@ -214,7 +214,7 @@ def _size(model:nn.Module) -> int:
     "Bytes of its parameters in 32 bit."
     return 4*sum(p.numel() for p in model.parameters())
 
-# %% ../../nbs/3_training/06_doctor.ipynb #8c3e00e1
+# %% ../../nbs/3_training/06_doctor.ipynb #6a117a30
 def hub_silence() -> str:
     "Why the hub cannot be reached; empty if it answers within five seconds."
     if constants.HF_HUB_OFFLINE:
@@ -225,7 +225,7 @@ def hub_silence() -> str:
         return type(error).__name__
     return ""
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #209aea67
 def check_weights(
     weights:Weights,
     silence:str="",      # from `hub_silence`; not needed if nothing must be fetched
@@ -261,7 +261,7 @@ def _existing(path:Path) -> Path:
     "The path, or its nearest parent that exists."
     return next(p for p in (path, *path.parents) if p.exists())
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #098f559b
 def check_disk(
     needs:list[tuple[Path, int, str]],   # folder, bytes that will be written there, what that is
 )->list[Check]:                          # one per file system, and one per folder that is closed
@@ -321,7 +321,7 @@ def check_data(
         return Check(name, False, found, command)
     return _check_pairs(name, shown, manifest["pairs"], manifest["published"], again)
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #600f9c6d
 def _check_pairs(name:str, shown:str, pairs:int, published:int|None, again:str) -> Check:
     "Are there as many pairs as were published?"
     if pairs < (published or 100):
@@ -338,7 +338,7 @@ def _duration(seconds:float) -> str:
             return f"{seconds/size:.1f} {unit}"
     return f"{seconds:.1f} seconds"
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #fb7b256d
 def check_time(
     preset:str,
     plan:TrainConfig,
@@ -368,7 +368,7 @@ def check_time(
     whole = f"{_duration(seconds*plan.steps)} for {plan.steps:,} steps"
     return Check("time", None, f"{seconds:.2f} s a step, {whole} (measured with {how})")
 
-
+# %% ../../nbs/3_training/06_doctor.ipynb #bab946a9
 def _failed_step(error:RuntimeError, images:int) -> Check:
     "What to do about a step that failed."
     found = f"a step with {images} image(s) failed: {' '.join(str(error).split())[:120]}"
@@ -398,7 +398,7 @@ def _check_hub(fetch:int) -> tuple[Check, str]:
     found = f"{constants.ENDPOINT} cannot be reached ({silence})" if silence else f"{constants.ENDPOINT} answers"
     return Check("hub", None, found), silence
 
-# %% ../../nbs/3_training/06_doctor.ipynb #343e6767
+# %% ../../nbs/3_training/06_doctor.ipynb #d127ef90
 def examine(
     preset:str="paper",               # a key of PRESETS
     data:str|Path="data",             # folder of the prepared sets

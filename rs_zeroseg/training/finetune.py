@@ -38,7 +38,7 @@ def _order(n:int, seed:int, turn:int) -> np.ndarray:
     "A permutation of n images for one round."
     return np.random.default_rng((seed, turn)).permutation(n)
 
-
+# %% ../../nbs/3_training/05_finetune.ipynb #ea54d65d
 class ShuffledCrops(Dataset):
     "Item n -> image (3,crop,crop) in [0,1], mask (crop,crop) long: an augmented crop that depends on (seed, n) only."
     def __init__(
@@ -65,7 +65,7 @@ def _told_plainly(loader:DataLoader) -> Iterator:
     except ValueError as error:
         raise ValueError(str(error).rpartition("ValueError: ")[2].strip()) from None
 
-
+# %% ../../nbs/3_training/05_finetune.ipynb #bdc07d84
 def crop_batches(
     data:Dataset,            # with `crop`
     plan:TrainConfig,        # its `batch_size` is shared by processes and parts
@@ -120,7 +120,7 @@ class MaskLoss(nn.Module):
         valid = self.index.to(mask.device)[mask] != IGNORE
         return torch.stack([valid.sum()*len(self.text_emb), valid.flatten(1).any(1).sum()]).float()
 
-# %% ../../nbs/3_training/05_finetune.ipynb #b3b8d609
+# %% ../../nbs/3_training/05_finetune.ipynb #93ff65b9
 @patch
 def forward(self:MaskLoss, model:nn.Module, batch:tuple, counts:torch.Tensor) -> tuple[torch.Tensor, dict]:
     "Model, images (B,3,H,W) and masks (B,H,W), and counts (2) -> scalar, and the accuracy to show."
@@ -171,7 +171,7 @@ def start_model(
     set_learning(model, clip, rsi)
     return model, new_alignment(model)
 
-# %% ../../nbs/3_training/05_finetune.ipynb #b5c6486c
+# %% ../../nbs/3_training/05_finetune.ipynb #4631eaf1
 def _bytes_kept(
     model:nn.Module, loss_fn:nn.Module,   # whose own tensors are not counted
     forward:Callable,                     # makes the pass
@@ -285,7 +285,7 @@ Backbones: {backbones}; their own licences hold. Not evaluated here: `rs_zeroseg
 At the end of the training: {numbers} (running means on the training crops; no evaluation).
 """
 
-
+# %% ../../nbs/3_training/05_finetune.ipynb #b1373459
 def model_card(
     config:StreamConfig, plan:TrainConfig,
     labels:LabelSet,         # of the training data
@@ -308,7 +308,7 @@ def _base_words(labels:LabelSet) -> list[str]:
     "The words of the categories that may be trained."
     return [w for w, novel in zip(labels.words, labels.novel) if not novel]
 
-# %% ../../nbs/3_training/05_finetune.ipynb #80caec14
+# %% ../../nbs/3_training/05_finetune.ipynb #54bdbaf7
 def _open(data:str|Path|Dataset, crop_px:int, seed:int) -> Dataset:
     "A data set with `crop` and `labels`; ValueError for a folder that holds none."
     if isinstance(data, Dataset):
@@ -325,7 +325,7 @@ def _words_to_train(labels:LabelSet) -> list[str]:
                          "give a data set for training, or mark base categories in labels.json")
     return words
 
-# %% ../../nbs/3_training/05_finetune.ipynb #374ceed8
+# %% ../../nbs/3_training/05_finetune.ipynb #e5358a2b
 def finetune(
     data:str|Path|Dataset,                   # folder of `data_scripts/`, or a set with `crop` and `labels`
     out:str|Path,                            # folder for checkpoints; the finished model goes to `out/model`

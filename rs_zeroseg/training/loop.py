@@ -105,7 +105,7 @@ def _restore_optimizer(optimizer:torch.optim.Optimizer, tensors:dict[str, torch.
         restored["state"].setdefault(int(i), {})[name] = value
     optimizer.load_state_dict(restored)
 
-# %% ../../nbs/3_training/01_loop.ipynb #6f0dba95
+# %% ../../nbs/3_training/01_loop.ipynb #73f40223
 def save_checkpoint(
     folder:str|Path,            # of the run
     model:nn.Module,
@@ -140,7 +140,7 @@ def save_checkpoint(
             shutil.rmtree(old, ignore_errors=True)
     return final
 
-# %% ../../nbs/3_training/01_loop.ipynb #12ad14d8
+# %% ../../nbs/3_training/01_loop.ipynb #1760f5a0
 def _same_run(checkpoint:Path, before:dict, now:dict):
     "ValueError, if a checkpoint was made with another configuration; the message shows the difference."
     n, here = before.get("processes", 1), now.get("processes", 1)
@@ -159,7 +159,7 @@ def _restore_random(states:dict[str, torch.Tensor], rank:int):
     if torch.cuda.is_available() and f"rng.{rank}.1" in states:
         torch.cuda.set_rng_state(states[f"rng.{rank}.1"])
 
-# %% ../../nbs/3_training/01_loop.ipynb #cccdfbd6
+# %% ../../nbs/3_training/01_loop.ipynb #b90dfaf7
 def load_checkpoint(
     folder:str|Path,            # of the run
     model:nn.Module,
@@ -222,7 +222,7 @@ def _forget_after(path:Path, step:int) -> dict:
         part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     return kept[-1] if kept else {}
 
-
+# %% ../../nbs/3_training/01_loop.ipynb #d3d7f2db
 class _Metrics:
     "Running means of what the steps show, and a row of them every 25 steps."
     def __init__(self, path:Path|None, last:dict):
@@ -241,7 +241,7 @@ class _Metrics:
         if self.path:
             _log(self.path, self.rows[-1])
 
-# %% ../../nbs/3_training/01_loop.ipynb #0b6a1f71
+# %% ../../nbs/3_training/01_loop.ipynb #f0ae9499
 class _Interrupt:
     "One of `signals` (Ctrl-C) asks the loop to stop after the step in hand; a second one stops at once."
     def __init__(self, signals):
@@ -261,7 +261,7 @@ class _Interrupt:
         for s, before in self.before.items():
             signal.signal(s, before)
 
-# %% ../../nbs/3_training/01_loop.ipynb #64441f56
+# %% ../../nbs/3_training/01_loop.ipynb #6ef44c29
 def _accelerator(config:TrainConfig, tracker:str|None, out:str|Path|None) -> Accelerator:
     "Build the Accelerator, which knows devices, processes and precision; ValueError if the tracker is not there."
     known = [t.value for t in get_available_trackers()]
@@ -276,7 +276,7 @@ def _accelerator(config:TrainConfig, tracker:str|None, out:str|Path|None) -> Acc
         cpu=not torch.cuda.is_available(), log_with=tracker, project_dir=out,
         dynamo_backend="inductor" if config.compile else None)
 
-
+# %% ../../nbs/3_training/01_loop.ipynb #fbfe8afc
 class _Run:
     "A training: what learns, how, where it is kept, and on which processes."
     def __init__(self, model:nn.Module, loss_fn:Callable, config:TrainConfig, out:str|Path|None, about:dict|None,
@@ -294,7 +294,7 @@ class _Run:
         "Is this the process that writes?"
         return self.accelerator.is_main_process
 
-# %% ../../nbs/3_training/01_loop.ipynb #b9b98acd
+# %% ../../nbs/3_training/01_loop.ipynb #7630279b
 @patch
 def prepare(self:_Run):
     "Hand model and optimiser to Accelerate."
@@ -308,7 +308,7 @@ def share_loss(self:_Run):
         for tensor in self.loss.state_dict().values():
             broadcast(tensor)
 
-
+# %% ../../nbs/3_training/01_loop.ipynb #fd63b51f
 @patch
 def average_loss_gradients(self:_Run):
     "Average the gradients of the loss's own parameters over the processes, as DDP does for the model."
@@ -323,7 +323,7 @@ def parameters(self:_Run) -> list[nn.Parameter]:
     "Those of the model, then those of the loss."
     return [*self.wrapped.parameters(), *(self.loss.parameters() if self.loss is not None else ())]
 
-# %% ../../nbs/3_training/01_loop.ipynb #b399930a
+# %% ../../nbs/3_training/01_loop.ipynb #04b44813
 def plain_model(
     model:nn.Module,   # as a loss gets it
 )->nn.Module:          # as `fit` got it
@@ -354,7 +354,7 @@ def gradients(self:_Run, parts:list) -> dict:
     means = torch.tensor(list(shown.values()), device=accelerator.device, dtype=torch.float64)
     return dict(zip(shown, accelerator.reduce(means, "mean").tolist()))
 
-
+# %% ../../nbs/3_training/01_loop.ipynb #b1c1c1d1
 @patch
 def step(self:_Run, parts:list, step:int) -> dict:
     "One optimiser step; returns the numbers to show. FloatingPointError if the loss is not finite."
@@ -369,7 +369,7 @@ def step(self:_Run, parts:list, step:int) -> dict:
     self.prepared.zero_grad()
     return numbers
 
-# %% ../../nbs/3_training/01_loop.ipynb #6ea56547
+# %% ../../nbs/3_training/01_loop.ipynb #c59c3a15
 @patch
 def resume(self:_Run) -> int:
     "Put model, loss, optimiser and curve where the run was left; returns the steps done."
@@ -390,7 +390,7 @@ def resume(self:_Run) -> int:
     self.metrics = _Metrics(curve, last)
     return first
 
-
+# %% ../../nbs/3_training/01_loop.ipynb #0597537c
 @patch
 def anywhere(self:_Run, asked:bool) -> bool:
     "Has one of the processes been asked to stop?"
@@ -398,7 +398,7 @@ def anywhere(self:_Run, asked:bool) -> bool:
         return asked
     return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.accelerator.device), "sum"))
 
-# %% ../../nbs/3_training/01_loop.ipynb #0088442c
+# %% ../../nbs/3_training/01_loop.ipynb #ea4c7ecd
 @patch
 def hold_back(self:_Run, first:int):
     "Freeze an RSI stream that learns later than step `first`."
@@ -420,7 +420,7 @@ def let_join(self:_Run, step:int):
     self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
     self.prepare()
 
-# %% ../../nbs/3_training/01_loop.ipynb #5085ef43
+# %% ../../nbs/3_training/01_loop.ipynb #c0f80306
 @patch
 def show(self:_Run, done:int, bar:tqdm):
     "A row of numbers every 25 steps, and at the end."
@@ -442,7 +442,7 @@ def keep(self:_Run, done:int, asked:bool):
     if self.main:
         save_checkpoint(self.out, self.model, self.optimizer, done, self.told, scaler, random, self.loss)
 
-# %% ../../nbs/3_training/01_loop.ipynb #b9d55683
+# %% ../../nbs/3_training/01_loop.ipynb #75b4b990
 @patch
 def go(self:_Run, stream:Iterator, bar:tqdm, after_step:Callable[[int], None]|None):
     "Make the steps that `bar` counts; KeyboardInterrupt where a process was asked to stop, after the step is saved."

@@ -41,7 +41,7 @@ def draw_words(
     drawn = [torch.multinomial(row.float(), 1, generator=generator)[0] for row in usable if row.any()]
     return torch.unique(torch.stack(drawn))
 
-
+# %% ../../nbs/3_training/04_segmentation.ipynb #607f638d
 def pixel_targets(
     mask:torch.Tensor,       # (n,H,W) long
     table:torch.Tensor,      # (C,K) truth of the words asked, nan unknown
@@ -54,7 +54,7 @@ def pixel_targets(
     target = truth[mask.clamp(max=C)].permute(0, 3, 1, 2)                              # (n,H,W,K) -> (n,K,H,W)
     return target.nan_to_num(), ~target.isnan()
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #7a1556b2
+# %% ../../nbs/3_training/04_segmentation.ipynb #634e68e0
 def rarity(
     mask:torch.Tensor,   # (n,H,W) long, category of each pixel; C and above: unknown
     C:int,               # categories
@@ -66,7 +66,7 @@ def rarity(
     share = torch.bincount(index.flatten(), minlength=C + 1)/mask.numel()
     return share.clamp(min=least).pow(-power)[index].unsqueeze(1)
 
-
+# %% ../../nbs/3_training/04_segmentation.ipynb #6c5a0603
 def contest_loss(
     logits:torch.Tensor,   # (n,K,H,W)
     target:torch.Tensor,   # (n,K,H,W) in {0,1}
@@ -78,7 +78,7 @@ def contest_loss(
     losses = F.cross_entropy(logits, target.argmax(1), reduction="none")
     return (losses*counts).sum()/counts.sum().clamp(min=1)
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #be873abc
+# %% ../../nbs/3_training/04_segmentation.ipynb #233435df
 class SegmentationLoss(nn.Module):
     "Loss of stage 3 for `fit`: Eq. 11 and 12 and a contest, on the base categories; (model, batch) -> loss, mIoU."
     def __init__(
@@ -110,13 +110,13 @@ class SegmentationLoss(nn.Module):
             ious.append(iou)
         return loss, {"mIoU": float(np.mean(ious))}
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #ae83413d
+# %% ../../nbs/3_training/04_segmentation.ipynb #d35e8e06
 def _mean_iou(said:torch.Tensor, there:torch.Tensor, valid:torch.Tensor) -> float:
     "Mean over the words that are there of intersection over union; (n,K,H,W) bool each."
     hit, said, there = ((x & valid).sum((0, 2, 3)) for x in (said & there, said, there))
     return (hit/(said + there - hit).clamp(min=1))[there > 0].mean().item()
 
-
+# %% ../../nbs/3_training/04_segmentation.ipynb #801a7e05
 @patch
 def of_source(
     self:SegmentationLoss,
@@ -168,7 +168,7 @@ def _read_pretrained(folder:Path, part:str) -> dict[str, torch.Tensor]:
         raise ValueError(f"{found[-1]}: damaged checkpoint ({error}); "
                          f"remove {found[-1].parent} and run `rs_zeroseg pretrain` again") from None
 
-
+# %% ../../nbs/3_training/04_segmentation.ipynb #9a2452c2
 def _packaged(config:StreamConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     "The encoders that come with the package, as `pretrain` would have left them: VLM stream and RSI stream."
     captioned = load(f"{config.vlm}-zero-shot")                                # stage 3 does not change the RSI stream
@@ -177,7 +177,7 @@ def _packaged(config:StreamConfig) -> tuple[dict[str, torch.Tensor], dict[str, t
     rsi = {f"rsi.{k}": v for k, v in load("pocket").rsi.state_dict().items()} if config.rsi else {}
     return vlm, rsi
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #fa1c2000
+# %% ../../nbs/3_training/04_segmentation.ipynb #cd538549
 def load_encoders(
     folder:str|Path|None,    # that `pretrain` made; None: the encoders that come with the package
     model:Segmenter,         # changed in place
@@ -200,7 +200,7 @@ def load_encoders(
         model.similarity.data = torch.stack((vlm["log_scale"], vlm["bias"]))
     return model
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #54419b10
+# %% ../../nbs/3_training/04_segmentation.ipynb #c371e2b0
 def set_learning(
     model:Segmenter,   # changed in place
     clip:str,          # what of the VLM stream learns, one of `POLICIES` of 2_model/09_freezing
@@ -217,7 +217,7 @@ def set_learning(
         apply_freeze(model.rsi, rsi)
     return model
 
-
+# %% ../../nbs/3_training/04_segmentation.ipynb #42707cab
 def new_alignment(
     model:Segmenter,
 )->AlignmentLoss|None:    # for `SegmentationLoss` or `MaskLoss`; None: the model has no features for it
@@ -225,7 +225,7 @@ def new_alignment(
     c = model.config
     return AlignmentLoss(c.out_dim if c.mscam else c.dim, model.vlm.dim) if isinstance(c, ModelConfig) else None
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #a5ecd675
+# %% ../../nbs/3_training/04_segmentation.ipynb #c913b29e
 def train_masks(
     data:list[Crops],                 # where the pixel labels come from; their shares add up to 1
     out:str|Path|None,                # for checkpoints; the finished model goes to `out/model`; None: keep nothing
@@ -261,7 +261,7 @@ def train_masks(
         save(model.eval(), Path(out)/"model")
     return model, rows
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #a0d56db9
+# %% ../../nbs/3_training/04_segmentation.ipynb #5e7ae9e5
 def _snapshots(model:Segmenter, out:str|Path|None, every:int, steps:int, after_step:Callable|None) -> Callable:
     "A function for `fit` that keeps the model every so many steps; the one before the first step is kept at once."
     if out is None:
@@ -277,7 +277,7 @@ def _snapshots(model:Segmenter, out:str|Path|None, every:int, steps:int, after_s
         after(0)
     return after
 
-# %% ../../nbs/3_training/04_segmentation.ipynb #d5a58406
+# %% ../../nbs/3_training/04_segmentation.ipynb #787581d2
 def train_pocket(
     out:str|Path,                     # folder for checkpoints; the finished model goes to `out/model`
     encoders:str|Path|None,           # folder that `pretrain` made; None: the encoders that come with the package
