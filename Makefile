@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks coverage test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak release
+.PHONY: help demo test test-notebooks test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak release
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -24,16 +24,14 @@ $(STAMP): settings.ini setup.py
 demo: $(STAMP)    ## a scene, five words, a map: written to out/demo
 	rs_zeroseg demo --out out/demo
 
-test: $(STAMP)    ## notebooks, pytest, line coverage over both
-	$(MAKE) --no-print-directory test-notebooks
-	$(MAKE) --no-print-directory coverage
-
-test-notebooks: $(STAMP)
-	nbdev_test --n_workers 2 --timing
-
-coverage: $(STAMP)
+# Every notebook runs once, over the package. That it is the package of these notebooks is tested in tests/test_repo.py
+# (test_export_in_sync), so their own export cells need no second run. The last line is pytest's summary.
+test: $(STAMP)    ## notebooks, pytest, line coverage over both; two processes each
 	python tools/coverage_notebooks.py
-	coverage run --append -m pytest tests --ignore tests/browser -q --durations=5 > .pytest.log 2>&1; rc=$$?; cat .pytest.log; coverage report; tail -n 1 .pytest.log; exit $$rc
+	python -m pytest tests --ignore tests/browser -q --numprocesses 2 --dist worksteal --durations=5 --cov --cov-append
+
+test-notebooks: $(STAMP)    ## the notebooks alone, by nbdev's own command
+	nbdev_test --n_workers 2 --timing
 
 test-browser: $(STAMP)    ## the explorers in JupyterLab and as a page, driven in Chromium; screenshots in out/browser
 	$(BIN)/python -m pip install --quiet "playwright>=1.45,<2"

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from rs_zeroseg.data.files import download, file_hash
-from rs_zeroseg.data.imagery import IGNORE, LabelSet, write_labels
+from rs_zeroseg.data.labels import IGNORE, LabelSet, write_labels
 from rs_zeroseg.data.prepare import put, read_manifest
 
 PAGE = "https://www.kaggle.com/datasets/humansintheloop/semantic-segmentation-of-aerial-imagery"

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from rs_zeroseg.data.adapt import SampleDataset
-from rs_zeroseg.data.imagery import IGNORE, FolderDataset, LabelSet, read_labels
+from rs_zeroseg.data.imagery import FolderDataset
+from rs_zeroseg.data.labels import IGNORE, LabelSet, read_labels
 from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.data.prepare import prepare
 from rs_zeroseg.data.recipes import make_miniature
 from rs_zeroseg.evidence.evaluate import evaluate
-from rs_zeroseg.model.checkpoint import build
 from rs_zeroseg.model.losses import bce_loss
+from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.training.loop import TrainConfig, fit
 

@@ -13,9 +13,10 @@ from PIL import Image
 
 from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
 from rs_zeroseg.model import checkpoint
-from rs_zeroseg.model.checkpoint import build, load, save
+from rs_zeroseg.model.checkpoint import load, save
+from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS
-from rs_zeroseg.training import loop
+from rs_zeroseg.training import resume
 
 # run before a command in a process of its own: no file may grow beyond 400 bytes
 SMALL_FILES = ("import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -270,10 +271,10 @@ def test_no_space_for_a_checkpoint(work, full, monkeypatch, tmp_path):
 def test_no_space_for_a_step_of_a_training(full, monkeypatch, tmp_path):
     net = torch.nn.Linear(2, 2)
     optimiser = torch.optim.SGD(net.parameters(), .1)
-    monkeypatch.setattr(loop, "save_file", full)
+    monkeypatch.setattr(resume, "save_file", full)
 
     with pytest.raises(OSError, match="step-000003: could not be written"):
-        loop.save_checkpoint(tmp_path, net, optimiser, 3, {})
+        resume.save_checkpoint(tmp_path, net, optimiser, 3, {})
 
     assert names(tmp_path) == []
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from rs_zeroseg.model.budget import skeleton
-from rs_zeroseg.model.checkpoint import MODELS, build, image_streams, load, model_class, presets, save
+from rs_zeroseg.model.checkpoint import load, save
+from rs_zeroseg.model.registry import MODELS, build, image_streams, model_class, presets
 from rs_zeroseg.training.crops import pocket_crops
 from rs_zeroseg.training.segmentation import SEGMENTATION_PLAN, load_encoders, train_masks
 

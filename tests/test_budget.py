@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rs_zeroseg.model.budget import benchmark, budget, count_parameters, macs, parts_macs, skeleton
-from rs_zeroseg.model.checkpoint import build
 from rs_zeroseg.model.freezing import attention_parameters
+from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rs_zeroseg.model.checkpoint import MODELS, build, load, presets, save
+from rs_zeroseg.model.checkpoint import load, save
 from rs_zeroseg.model.encoders import TimmDense
 from rs_zeroseg.model.freezing import apply_freeze, joined
+from rs_zeroseg.model.registry import MODELS, build, presets
 from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.model.text import make_clip
 

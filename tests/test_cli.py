@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
 from rs_zeroseg.data.vocab import tier
-from rs_zeroseg.model.checkpoint import build, save
+from rs_zeroseg.model.checkpoint import save
+from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS, RSZeroSeg, ZeroShot
 from rs_zeroseg.model.text import make_clip
 from rs_zeroseg.training import pretrain, segmentation

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from rs_zeroseg.data.imagery import IGNORE, FolderDataset, LabelSet, augment, labels_to_map, map_to_labels, read_image
+from rs_zeroseg.data.imagery import FolderDataset, augment, read_image
+from rs_zeroseg.data.labels import IGNORE, LabelSet, labels_to_map, map_to_labels
 from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
 from rs_zeroseg.data.vocab import CATEGORIES
 

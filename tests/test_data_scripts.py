@@ -18,7 +18,8 @@ from PIL import Image
 
 from rs_zeroseg.data import prepare, recipes
 from rs_zeroseg.data.files import file_hash
-from rs_zeroseg.data.imagery import IGNORE, FolderDataset
+from rs_zeroseg.data.imagery import FolderDataset
+from rs_zeroseg.data.labels import IGNORE
 from rs_zeroseg.data.vocab import DATASETS, LANDDISCOVER50K, unseen_words
 
 ROOT = Path(__file__).parent.parent

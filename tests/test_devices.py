@@ -6,7 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rs_zeroseg.evidence.evaluate import predict
-from rs_zeroseg.model.checkpoint import MODELS, build, presets
+from rs_zeroseg.model.registry import MODELS, build, presets
 from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.model.text import WordLlamaText
 from rs_zeroseg.training.crops import WORDS, batches_of, pocket_crops

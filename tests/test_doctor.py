@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 
 from rs_zeroseg.model.encoders import TimmDense
 from rs_zeroseg.model.segmenter import PRESETS
-from rs_zeroseg.training import doctor
-from rs_zeroseg.training.doctor import GPU, SPLITS, check_weights, examine, healthy, report, wanted_weights
+from rs_zeroseg.training import doctor, machine
+from rs_zeroseg.training.doctor import SPLITS, check_weights, examine, wanted_weights
 from rs_zeroseg.training.loop import TrainConfig
+from rs_zeroseg.training.machine import GPU, healthy, report
 from rs_zeroseg.use.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +36,7 @@ def once(function):
     return kept
 
 
-STEP_MEMORY, IMAGE_STREAMS = once(doctor.step_memory), once(doctor.image_streams)
+STEP_MEMORY, IMAGE_STREAMS = once(machine.step_memory), once(doctor.image_streams)
 
 
 def write_manifest(folder, **changed):
@@ -58,10 +59,11 @@ def workstation(monkeypatch, tmp_path):
     "Two RTX 3090, all data sets, a large disk, weights in the hub's cache, and a hub that must not be asked."
     # the machine
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "gpus", lambda: [CARD, CARD])
+    for module in (machine, doctor):   # the command asks the one, the examination the other
+        monkeypatch.setattr(module, "gpus", lambda: [CARD, CARD])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2e12, 1e12, 1e12))
-    monkeypatch.setattr(doctor, "step_memory", STEP_MEMORY)
-    monkeypatch.setattr(doctor, "measure_step", half_a_second)
+    monkeypatch.setattr(machine, "step_memory", STEP_MEMORY)
+    monkeypatch.setattr(machine, "measure_step", half_a_second)
 
     # the weights
     cached = tmp_path/"cached.safetensors"
@@ -153,10 +155,10 @@ def test_a_step_that_fails_is_told(workstation):
     def old(*args, **options):
         raise RuntimeError("no kernel image is available for execution on the device")
 
-    workstation.setattr(doctor, "measure_step", full)
+    workstation.setattr(machine, "measure_step", full)
     assert "--accumulate" in missing()["time"].todo
 
-    workstation.setattr(doctor, "measure_step", old)
+    workstation.setattr(machine, "measure_step", old)
     found = missing()["time"]
     assert "no kernel image" in found.found and "driver" in found.todo
 
@@ -164,7 +166,7 @@ def test_a_step_that_fails_is_told(workstation):
 def test_without_the_memory_no_step_is_tried(workstation):
     workstation.setattr(doctor, "gpus", lambda: [])
     workstation.setattr(psutil, "virtual_memory", lambda: type("memory", (), {"available": 3e9}))
-    workstation.setattr(doctor, "measure_step", lambda *_, **__: pytest.fail("tried"))
+    workstation.setattr(machine, "measure_step", lambda *_, **__: pytest.fail("tried"))
 
     assert "not measured" in everything()["time"].found
 

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from rs_zeroseg.data.vocab import TEMPLATES
-from rs_zeroseg.model.encoders import CLIPDense, PocketViT, TimmDense
+from rs_zeroseg.model.encoders import CLIPDense, TimmDense
 from rs_zeroseg.model.freezing import POLICIES, apply_freeze
+from rs_zeroseg.model.pocket_encoders import PocketViT
 from rs_zeroseg.model.text import CLIP_NAMES, CachedText, CLIPText, WordLlamaText, make_clip
 
 

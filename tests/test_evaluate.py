@@ -6,12 +6,13 @@ import pytest
 import rasterio
 import torch
 
-from rs_zeroseg.data.imagery import IGNORE, FolderDataset, map_to_labels
+from rs_zeroseg.data.imagery import FolderDataset
+from rs_zeroseg.data.labels import IGNORE, map_to_labels
 from rs_zeroseg.data.pocket import DOMAINS, make_scene
 from rs_zeroseg.data.vocab import ABSENT, CATEGORIES, NEVER_CAPTIONED, tier
 from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket, predict
-from rs_zeroseg.model.checkpoint import build
 from rs_zeroseg.model.metrics import best_threshold, calibrate_threshold
+from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter
 from rs_zeroseg.use.raster import segment
 

@@ -8,8 +8,9 @@ import time
 import psutil
 
 from rs_zeroseg.data.vocab import caption_words
+from rs_zeroseg.use.choices import PARTS
 from rs_zeroseg.use.explore import AttentionExplorer
-from rs_zeroseg.use.reading import PARTS, VIEWS
+from rs_zeroseg.use.reading import VIEWS
 from rs_zeroseg.use.widgets import COLOUR_MAPS
 
 SECONDS = float(os.environ.get("EVENT_SECONDS", 20))
@@ -106,4 +107,4 @@ def test_random_events_leave_memory_flat():
     print(f"{len(memory)} events in {spent:.0f} s, memory {first:.0f} -> {last:.0f} MB")
     assert last < 1.05*first, f"memory grew from {first:.0f} to {last:.0f} MB in {spent:.0f} s"
     assert len(explorer.pictures) <= 2*24
-    assert len(explorer.reading.maps) <= 48
+    assert len(explorer.sight.reading.maps) <= 48

@@ -11,12 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from rs_zeroseg import load
 from rs_zeroseg.data.adapt import SampleDataset
-from rs_zeroseg.data.imagery import FolderDataset, LabelSet
+from rs_zeroseg.data.imagery import FolderDataset
+from rs_zeroseg.data.labels import LabelSet
 from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.model.budget import budget
-from rs_zeroseg.model.checkpoint import MODELS, build, model_class, presets, save
+from rs_zeroseg.model.checkpoint import save
 from rs_zeroseg.model.encoders import TimmDense
 from rs_zeroseg.model.freezing import apply_freeze
+from rs_zeroseg.model.registry import MODELS, build, model_class, presets
 from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.model.text import make_clip
 from rs_zeroseg.training.finetune import MaskLoss, finetune, start_model

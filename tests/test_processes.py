@@ -129,7 +129,7 @@ notebook_launcher(finetune, arguments, num_processes=2)
 
 
 def test_from_a_notebook_cell(folder, tmp_path):
-    "The cell of 3_training/05_finetune, in a process that has trained nothing yet."
+    "The cell of 3_training/06_finetune, in a process that has trained nothing yet."
     cell = CELL.format(data=str(folder), out=str(tmp_path/"cell"))
 
     done = subprocess.run([sys.executable, "-c", cell], capture_output=True, text=True, env=ONE_THREAD, timeout=300)

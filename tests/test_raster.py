@@ -7,7 +7,7 @@ import rasterio
 import torch
 from PIL import Image
 
-from rs_zeroseg.data.imagery import map_to_labels
+from rs_zeroseg.data.labels import map_to_labels
 from rs_zeroseg.data.pocket import make_scene
 from rs_zeroseg.model.checkpoint import load
 from rs_zeroseg.model.segmenter import Features, Segmenter

@@ -185,8 +185,10 @@ def test_links_lead_somewhere(path):
 
 @pytest.mark.parametrize("path", ALL_NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_no_widget_state_is_stored(path):
-    "A widget's state holds every picture it has shown: megabytes that no reader sees."
-    assert "widgets" not in json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    "A widget's state holds every picture it has shown: megabytes that no reader sees. A view without it is empty."
+    text = path.read_text(encoding="utf-8")
+    assert "widgets" not in json.loads(text)["metadata"]
+    assert "application/vnd.jupyter.widget-view+json" not in text
 
 
 def test_the_index_lists_every_notebook():
@@ -220,8 +222,8 @@ def test_the_parts_init_files_are_empty():
 
 
 # who may import a package of the extra `lab` at the top; everybody else does so where something is drawn
-LAB = {"use.widgets", "use.explore", "use.results", "use.playground", "use.rating", "evidence.experiments",
-       "evidence.real_ground"}
+LAB = {"use.widgets", "use.pictures", "use.explore", "use.result_figures", "use.results", "use.playground",
+       "use.rating", "evidence.experiments", "evidence.real_ground"}
 
 
 @by_name

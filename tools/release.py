@@ -1,7 +1,7 @@
 """Build sdist and wheel into dist/, and try the wheel in two new environments outside the checkout (`make release`).
 
-Plain: `segment` runs, and `lab` says what to install. With the extra `lab`: `demo` runs. Both environments are removed
-again; their sizes are printed. Allow some minutes and 14 GB: each holds PyTorch."""
+Plain: `import rs_zeroseg` is quick, `segment` runs, and `lab` says what to install. With the extra `lab`: `demo` runs.
+Both environments are removed again, their sizes are printed. Allow some minutes and 14 GB: each holds PyTorch."""
 import argparse
 import os
 import shutil
@@ -12,6 +12,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+IMPORT = "from time import perf_counter as now; began = now(); import rs_zeroseg; print(now() - began)"
 SCENE = "from rs_zeroseg.data.pocket import make_scene, write_scene; write_scene(make_scene(3), 'scene.tif')"
 
 
@@ -45,7 +46,10 @@ def installed(wheel: Path, extra: str, folder: Path) -> Path:
 
 
 def try_plain(scripts: Path, folder: Path) -> None:
-    "`segment` works, and `lab` and `demo` say what is missing."
+    "The import is quick, `segment` works, and `lab` and `demo` say what is missing."
+    seconds = float(run(scripts / "python", "-c", IMPORT, folder=folder))
+    if seconds > .2:
+        sys.exit(f"`import rs_zeroseg` takes {seconds:.2f} s: something heavy is imported with it")
     run(scripts / "python", "-c", SCENE, folder=folder)
     asked = ("segment", "scene.tif", "--words", "water,tree,road", "--out", "map.tif")
     print(run(scripts / "rs_zeroseg", *asked, folder=folder))

@@ -1,6 +1,6 @@
 """Make the convolutional pocket encoder from captions and put it beside the weights that ship with the package.
 
-It is stage 1 of nbs/3_training/03_pretrain.ipynb, for another encoder.
+It is stage 1 of nbs/3_training/04_pretrain.ipynb, for another encoder.
 
     python tools/ship_conv.py runs/conv --real data/dubai-train --name "Dubai tiles 1-4"
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from ship_weights import NUMBERS, measure, real_imagery
 
-from rs_zeroseg.model.checkpoint import WEIGHTS, build, save
+from rs_zeroseg.model.checkpoint import WEIGHTS, save
+from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import Segmenter, ZeroShotConfig
 from rs_zeroseg.training.crops import WORDS, batches_of, sources
 from rs_zeroseg.training.loop import fit

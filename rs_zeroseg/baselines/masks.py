@@ -15,8 +15,9 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..model.dsfe import resize
-from ..model.encoders import ChannelNorm, CLIPDense, PocketViT
+from ..model.encoders import CLIPDense
 from ..model.mscam import conv_block
+from ..model.pocket_encoders import ChannelNorm, PocketViT
 
 # %% ../../nbs/4_baselines/05_masks.ipynb #b5000008
 def compose(

@@ -24,7 +24,7 @@ from rs_zeroseg.baselines.masks import (
     query_loss,
     steer,
 )
-from ..model.encoders import ChannelNorm
+from ..model.pocket_encoders import ChannelNorm
 from ..model.segmenter import Features, Segmenter, StreamConfig
 
 # %% ../../nbs/4_baselines/07_scan.ipynb #b7000009

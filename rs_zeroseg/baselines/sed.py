@@ -15,8 +15,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .cat_seg import ClassAttention
-from ..model.encoders import ChannelNorm, ConvBlock
 from ..model.losses import bce_loss
+from ..model.pocket_encoders import ChannelNorm, ConvBlock
 from ..model.segmenter import Features, Segmenter, StreamConfig
 
 # %% ../../nbs/4_baselines/04_sed.ipynb #b4000024

@@ -187,7 +187,7 @@ def one_of(self:Canvas, colours:Sequence[tuple[int, int, int]], spread:float=10)
     "One of several colours, tinted: (3,)."
     return self.tint(colours[self.rng.integers(len(colours))], spread)
 
-
+# %% ../../nbs/1_data/04_canvas.ipynb #2c2d914f
 @patch
 def cast_shadow(self:Canvas, corners:np.ndarray, height:float) -> None:
     "Shadow of a polygon (n,2), in pixels of the layer, of that height in metres; on the polygon itself there is none."
@@ -235,7 +235,7 @@ def take(self:Canvas, points:ArrayLike, line:float=0, value:int=1) -> None:
         p = ribbon(p, line/2)
     self.taken_draw.polygon((p/2).ravel().tolist(), value)
 
-
+# %% ../../nbs/1_data/04_canvas.ipynb #08d410a8
 @patch
 def is_free(self:Canvas, points:ArrayLike, water:bool=False) -> bool:
     "Is a polygon (n,2), as far as it lies inside, on free land (or on free water)?"
@@ -274,7 +274,7 @@ def place(
             return x, y, a
     return None
 
-
+# %% ../../nbs/1_data/04_canvas.ipynb #93e5e438
 @patch
 def place_block(self:Canvas, w:float, h:float) -> tuple[float, float, float, float, float]|None:
     "A spot for a block of that size or, if none is free, of a smaller one -> (x, y, angle, w, h) or None."

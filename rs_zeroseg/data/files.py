@@ -147,6 +147,17 @@ def _fetch_rest(url:str, part:Path, name:str):
     if total and part.stat().st_size != total:
         raise OSError(f"{part.stat().st_size} of {total} bytes arrived")
 
+# %% ../../nbs/1_data/01_files.ipynb #c4d1360c
+def _arrive(url:str, part:Path, path:Path) -> None:
+    "Fetch the rest of `url` into `part`; RuntimeError with a way out if that fails."
+    try:
+        _fetch_rest(url, part, path.name)
+    except (OSError, HTTPException) as error:             # URLError and HTTPError are OSErrors
+        if getattr(error, "code", None) == 416:           # the part is longer than the file
+            part.unlink()
+        raise RuntimeError(f"{url}: could not be fetched ({error}); "
+                           f"run again to resume, or save it from a browser as {path}") from None
+
 # %% ../../nbs/1_data/01_files.ipynb #576c62ad
 def download(
     url:str,                  # what
@@ -167,14 +178,7 @@ def download(
         return path
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _fetch_rest(url, part, path.name)
-    except (OSError, HTTPException) as error:             # URLError and HTTPError are OSErrors
-        if getattr(error, "code", None) == 416:           # the part is longer than the file
-            part.unlink()
-        raise RuntimeError(f"{url}: could not be fetched ({error}); "
-                           f"run again to resume, or save it from a browser as {path}") from None
-
+    _arrive(url, part, path)
     differs = [kind.upper().replace("SHA", "SHA-") for kind, value in wanted.items() if file_hash(part, kind) != value]
     if differs:
         part.unlink()

@@ -79,6 +79,18 @@ def _stripes(c:Canvas, kinds:list[str], cell:np.ndarray, x:np.ndarray, y:np.ndar
     return wave + np.where(np.isin(cell, loose), bands, 0)
 
 # %% ../../nbs/1_data/05_land.ipynb #03000024
+def _flooded_parcels(c:Canvas, x, y, cell:np.ndarray, n:int) -> tuple[str, np.ndarray|None]:
+    "Water becomes parcel n of `cell` and its bank n + 1 -> what the bank is; the (H,W) level, None without water."
+    rng = c.rng
+    bank = "sand" if c.arid or rng.random() < .25 else rng.choice(["bare soil", "grass", "grass"])
+    level = water_level(c, x, y) if rng.random() < c.setting["water"] else None
+    if level is not None:
+        cell[level < rng.choice([.004, .02, .06])] = n + 1
+        cell[level < 0] = n
+        c.taken.paste(2, mask=Image.fromarray(level < 0).resize(c.taken.size))
+    return bank, level
+
+# %% ../../nbs/1_data/05_land.ipynb #aa9e733a
 def ground(
     c:Canvas,     # gets its colours, labels and `base`
 ) -> None:
@@ -95,14 +107,8 @@ def ground(
     seeds = rng.uniform(0, size, (n, 2)).astype(np.float32)
     cell = _parcels(c, moved_x, moved_y, seeds, farm)
 
-    # water is parcel n, its bank n + 1
-    bank = "sand" if c.arid or rng.random() < .25 else rng.choice(["bare soil", "grass", "grass"])
+    bank, level = _flooded_parcels(c, x, y, cell, n)
     kinds += ["water", bank]
-    level = water_level(c, x, y) if rng.random() < c.setting["water"] else None
-    if level is not None:
-        cell[level < rng.choice([.004, .02, .06])] = n + 1
-        cell[level < 0] = n
-        c.taken.paste(2, mask=Image.fromarray(level < 0).resize(c.taken.size))
 
     # colours
     colours = _parcel_colours(c, kinds)
@@ -130,7 +136,7 @@ def _wheel_tracks(c:Canvas) -> None:
                 for side in (-1, 1):
                     c.fill(p[run] + side*c.m(.9)*left[run], tone, line=.6 if c.arid else c.m(.4))
 
-
+# %% ../../nbs/1_data/05_land.ipynb #06b67f7c
 def _specks(c:Canvas) -> None:
     "Bushes and stones, each with a bit of shadow."
     rng = c.rng
@@ -145,7 +151,7 @@ def _specks(c:Canvas) -> None:
         bush = rng.random() < .6
         c.fill(disc(x, y, r, 7), c.palette["crown"].mean(0)*.9 if bush else tone*rng.choice([.8, 1.2]))
 
-
+# %% ../../nbs/1_data/05_land.ipynb #595a99c0
 def clutter(c:Canvas) -> None:
     "What keeps real ground from being plain: wheel tracks and specks; the label below stays."
     _wheel_tracks(c)
@@ -193,7 +199,20 @@ def _lay_grid(c:Canvas, bend:float) -> None:
             width = rng.choice(widths)
             _lay_road(c, first + k*gap, a, width, width > 8, bend)
 
+# %% ../../nbs/1_data/05_land.ipynb #09e20568
+def _paint_roads(c:Canvas) -> None:
+    "Verges, asphalt and marks of `c.roads`, which take the ground below them."
+    rng = c.rng
+    verge = c.tint(c.asphalt*.5 + c.palette["bare soil"][0]*.5 + rng.uniform(0, 40))
+    for p, w in c.roads:
+        c.fill(p, verge, line=w + c.m(3))
+        c.take(p, w + c.m(4))
+    for p, w in c.roads:
+        c.fill(p, c.asphalt*rng.uniform(.94, 1.06), "road", line=w)
+    for p, w in c.roads:
+        marks(c, p, w)
 
+# %% ../../nbs/1_data/05_land.ipynb #d62b76b0
 def network(
     c:Canvas,       # gets `roads`, rows of points with a width
 ) -> None:
@@ -206,15 +225,7 @@ def network(
         for k in range(rng.integers(1, 3)):
             offset, width = rng.uniform(-.35, .35)*c.size, rng.choice([3.5, 5, 6.5, 8, 16, 26])
             _lay_road(c, offset, c.angle + k*pi/2, width, rng.random() < .6, None)
-
-    verge = c.tint(c.asphalt*.5 + c.palette["bare soil"][0]*.5 + rng.uniform(0, 40))
-    for p, w in c.roads:
-        c.fill(p, verge, line=w + c.m(3))
-        c.take(p, w + c.m(4))
-    for p, w in c.roads:
-        c.fill(p, c.asphalt*rng.uniform(.94, 1.06), "road", line=w)
-    for p, w in c.roads:
-        marks(c, p, w)
+    _paint_roads(c)
 
 # %% ../../nbs/1_data/05_land.ipynb #0300002b
 def marks(
@@ -311,6 +322,15 @@ def _covering(c:Canvas, crowns:np.ndarray, cell:float, angle:float, x:np.ndarray
         best[closer], which[closer] = q[closer], (near + step)[closer]
     return best, which
 
+# %% ../../nbs/1_data/05_land.ipynb #dadb33b5
+def _tree_shadow(c:Canvas, image:np.ndarray, alpha:np.ndarray, height:float) -> None:
+    "Darken `image` where crowns of that height, (H,W) `alpha` in [0,1], throw their shadow."
+    size = c.size
+    dx, dy = c.sun*height
+    shadow = Image.fromarray((alpha*255).astype(np.uint8))
+    shadow = shadow.transform((size, size), Image.Transform.AFFINE, (1, 0, -dx, 0, 1, -dy))
+    image *= (1 - .5*np.asarray(shadow, np.float32)/255)[..., None]
+
 # %% ../../nbs/1_data/05_land.ipynb #03000052
 def crowns(
     c:Canvas,
@@ -335,11 +355,7 @@ def crowns(
     t = table[which]
     alpha = np.clip((1 - best)/t[..., 2], 0, 1)
 
-    dx, dy = c.sun*height
-    shadow = Image.fromarray((alpha*255).astype(np.uint8))
-    shadow = shadow.transform((size, size), Image.Transform.AFFINE, (1, 0, -dx, 0, 1, -dy))
-    image *= (1 - .5*np.asarray(shadow, np.float32)/255)[..., None]
-
+    _tree_shadow(c, image, alpha, height)
     light = ((x - t[..., 0])*c.sun[0] + (y - t[..., 1])*c.sun[1])*t[..., 2]/np.linalg.norm(c.sun)
     lit = (.98 - .3*light - .38*np.minimum(best, 1)**2 + .12*ragged)[..., None]
     dark, bright = c.palette["crown"]

@@ -41,6 +41,10 @@ _GROUND = (
     _category(
         "water", "lake, river, pond, sea, canal, stream, open water, reservoir, ocean, lakes, rivers",
         "water body, lagoon", "#2b6cb0"),
+)
+
+# %% ../../nbs/1_data/02_vocab.ipynb #1c7527cc
+_GROUND += (
     _category(
         "bare soil", "soil, dirt, earth, bare ground, mud, bare earth, dirt ground, brown soil, exposed soil",
         "clay ground, unvegetated soil", "#a0682a"),
@@ -66,6 +70,10 @@ _BUILT = (
     _category(
         "car", "cars, automobile, small vehicle, sedan, parked car, passenger car, automobiles, small vehicles",
         "motorcar, hatchback", "#ff00c8"),
+)
+
+# %% ../../nbs/1_data/02_vocab.ipynb #f1c6ed41
+_BUILT += (
     _category(
         "parking lot", "car park, parking, parking area, parking space, parking lots, parking spaces, parking place",
         "parking bays, carpark", "#9d8fb0"),
@@ -93,6 +101,10 @@ _NOVEL = (
     _category(
         "boat", "ship, boats, ships, vessel, yacht, sailboat, motorboat, fishing boat",
         "watercraft, speedboat", "#ffffff", novel=True),
+)
+
+# %% ../../nbs/1_data/02_vocab.ipynb #484c16b8
+_NOVEL += (
     _category(
         "storage tank", "tank, tanks, oil tank, storage tanks, fuel tank, gas tank, oil tanks",
         "petroleum tank, tank farm", "#c9c9e8", novel=True),
@@ -141,6 +153,8 @@ WIDER = {
     "sports facility": ("running track", "tennis court"),
     "built structure": ("building", "greenhouse", "storage tank"),
 }
+
+# %% ../../nbs/1_data/02_vocab.ipynb #d58b0e68
 UNSEEN_WIDER = {
     "plant life": ("grass", "tree", "cropland", "orchard"),
     "barren ground": ("bare soil", "sand"),
@@ -157,7 +171,7 @@ def caption_words() -> dict[str, tuple[str, ...]]:   # word -> the categories it
     captioned = [c for c in CATEGORIES.values() if c.name not in NEVER_CAPTIONED]
     return {word: (c.name,) for c in captioned for word in c.words} | WIDER
 
-
+# %% ../../nbs/1_data/02_vocab.ipynb #75b33c44
 def unseen_words() -> dict[str, tuple[str, ...]]:    # word -> the categories it names
     "Words that stand in no caption and no label, with the categories that they name."
     own = {}
@@ -166,7 +180,7 @@ def unseen_words() -> dict[str, tuple[str, ...]]:    # word -> the categories it
         own |= {word: (c.name,) for word in held_back}
     return own | UNSEEN_WIDER
 
-
+# %% ../../nbs/1_data/02_vocab.ipynb #d8265d46
 def tier(
     word:str,   # as a user types it
 )->str:         # 'base', 'novel' or 'unseen'
@@ -189,7 +203,7 @@ TEMPLATES = (
     "a close aerial view of {}.",
 )
 
-
+# %% ../../nbs/1_data/02_vocab.ipynb #44f9dbe1
 def prompts(
     word:str,                                 # one word or short phrase
     templates:tuple[str, ...]=TEMPLATES,      # each holds one '{}'
@@ -220,14 +234,14 @@ class DatasetVocabulary:
     novel:tuple[str, ...]    # not in LandDiscover50K
     order:tuple[str, ...]    # all prompted categories, in the order of their label codes
 
-
+# %% ../../nbs/1_data/02_vocab.ipynb #dbafecf0
 def _dataset(order:str, novel:str) -> DatasetVocabulary:
     "A `DatasetVocabulary` from names that commas separate."
     names, new = _split(order), _split(novel)
     assert set(new) <= set(names)
     return DatasetVocabulary(tuple(name for name in names if name not in new), new, names)
 
-
+# %% ../../nbs/1_data/02_vocab.ipynb #c2ed96c9
 DATASETS = {
     "FLAIR": _dataset(
         """building, pervious-surface, impervious-surface, bare soil, water, coniferous, deciduous, brushwood, vineyard,

@@ -30,8 +30,9 @@ from ..data.files import whole_files
 from ..data.pocket import DOMAINS, make_scene
 from .evaluate import evaluate_pocket
 from .paper import DATASET_COLUMNS, wide
-from ..model.checkpoint import build, load, model_class, presets
+from ..model.checkpoint import load
 from ..model.metrics import encode_scene
+from ..model.registry import build, model_class, presets
 from ..model.segmenter import ABLATIONS, Segmenter, StreamConfig
 from ..training.crops import Crops, sources
 from ..training.segmentation import SEGMENTATION_PLAN, load_encoders, train_masks
@@ -180,7 +181,7 @@ def _record_of(line:str) -> dict:
         raise KeyError("metrics")
     return record
 
-
+# %% ../../nbs/5_evidence/04_experiments.ipynb #678029ba
 def read_ledger(
     *paths:Path,     # ledgers; none given: `LEDGER` and `OWN_LEDGER`
 )->list[dict]:
@@ -200,7 +201,7 @@ def read_ledger(
                 raise ValueError(f"{path}, line {i}: not a run ({error}); remove that line") from None
     return records
 
-
+# %% ../../nbs/5_evidence/04_experiments.ipynb #9f067a96
 def add_run(record:dict, path:Path=OWN_LEDGER) -> None:
     """Add a run to a ledger; the file is replaced as a whole.
 
@@ -229,7 +230,7 @@ BESIDE = {    # lines beside Table 1: no training, and what SED's encoder alone 
     "RS-ZeroSeg, SED's encoder": dict(vlm="pocket-conv", clip="full"),
 }
 
-
+# %% ../../nbs/5_evidence/04_experiments.ipynb #bb0cb1d0
 def method_fields(label:str) -> dict:   # row of Table 1 or of `BESIDE` -> fields of a setting
     "The fields that make a method: which it is, on which encoder, and what of its backbones it lets learn."
     if label in BESIDE:
@@ -238,7 +239,7 @@ def method_fields(label:str) -> dict:   # row of Table 1 or of `BESIDE` -> field
     clip, rsi = model_class(kind).policy
     return dict(model=kind, clip=clip, rsi=rsi, vlm=presets(kind)["pocket"].vlm)
 
-
+# %% ../../nbs/5_evidence/04_experiments.ipynb #a2059f53
 def ablation_fields(label:str) -> dict:   # row of Table 2 -> fields of a setting
     "Which modules an ablation leaves out."
     return dict(ABLATIONS[label])
@@ -262,7 +263,7 @@ FIELDS = {    # table -> (row of the paper -> fields of a setting)
     "table6": lambda_fields,
 }
 
-
+# %% ../../nbs/5_evidence/04_experiments.ipynb #111e8454
 def settings_of(
     table:str,                # a key of `FIELDS`
     base:Setting=Setting(),   # what all rows share
@@ -281,7 +282,7 @@ def settings_of(
     fields_of = FIELDS[table]
     return {label: replace(base, **fields_of(label)) for label in labels}
 
-
+# %% ../../nbs/5_evidence/04_experiments.ipynb #63e2b6c6
 def missing(
     settings:Iterable[Setting],
     seeds:int,              # seeds 0, 1, ... wanted of each

@@ -29,6 +29,10 @@ w/o MS-CAM | 18.12 | 14.50 | 39.20   | 40.50    | 28.08
 w/o CARH   | 18.70 | 15.80 | 41.30   | 41.80    | 29.40
 Base DSFE  | 17.90 | 13.20 | 35.60   | 39.00    | 26.43
 Ours       | 20.55 | 17.02 | 46.10   | 43.08    | 31.69"""),
+}
+
+# %% ../../nbs/5_evidence/01_paper.ipynb #cea1327e
+PAPER |= {
     "table3": ("Partial freezing of the two backbones, mIoU %", ["clip", "rsib"], """
 clip      | rsib      | FLAIR | FAST  | Potsdam | FloodNet | Avg
 Freeze    | Full      | 11.80 | 12.90 | 22.50   | 17.90    | 16.28
@@ -60,6 +64,10 @@ lambda | FLAIR | FAST  | Potsdam | FloodNet | Avg
 0.2    | 20.55 | 17.02 | 46.10   | 43.08    | 31.69
 0.3    | 20.30 | 16.80 | 45.70   | 42.70    | 31.38
 0.4    | 19.90 | 16.50 | 44.90   | 42.00    | 30.83"""),
+}
+
+# %% ../../nbs/5_evidence/01_paper.ipynb #4c6f1ed6
+PAPER |= {
     "table7": ("Human evaluation, mean score from 1 to 5", ["method"], """
 method     | Overall Segmentation Quality | Boundary Precision | Semantic Coherence with Query
 CAT-SEG    | 3.5                          | 3.2                | 3.6
@@ -86,7 +94,7 @@ def _tidy(keys:list[str], text:str) -> pd.DataFrame:
 
 TABLES = {name: _tidy(keys, text) for name, (_, keys, text) in PAPER.items()}
 
-
+# %% ../../nbs/5_evidence/01_paper.ipynb #9544e933
 def wide(
     name:str,        # 'table1' to 'table7' or 'figure4'
 )->pd.DataFrame:     # rows and columns in the paper's order
@@ -137,7 +145,7 @@ def lead(
     values = table[list(columns)]*(-1 if least else 1)
     return float((values.loc[row] - values.drop(index=[row]).max()).min())
 
-
+# %% ../../nbs/5_evidence/01_paper.ipynb #c6c497fa
 def split_margin(
     parts:pd.Series,   # mIoU of base and novel classes
     whole:float,       # mIoU of all of them
@@ -152,7 +160,7 @@ def split_margin(
             distances.append(abs(mean - whole))
     return .01 - min(distances)
 
-
+# %% ../../nbs/5_evidence/01_paper.ipynb #39739c77
 def vit_macs(
     image_px:int,   # side of the square input
     patch_px:int,   # side of a patch
@@ -174,7 +182,7 @@ class Claim(NamedTuple):
     margin:float                  # nan: no number
     unit:str="points of mIoU"
 
-
+# %% ../../nbs/5_evidence/01_paper.ipynb #e8233a12
 OURS = "RS-ZeroSeg"
 ROUNDED = "points within rounding"
 
@@ -183,7 +191,7 @@ def _as_stated(value:float, printed:float) -> float:
     "Above 0 where a number rounds to what is printed."
     return .00501 - abs(float(value) - printed)
 
-
+# %% ../../nbs/5_evidence/01_paper.ipynb #a2ea6375
 def claims_on_table1(t:dict[str, pd.DataFrame]) -> list[Claim]:   # name -> table, from `wide`
     "What is said about the comparison with other methods."
     table = t["table1"]
@@ -237,7 +245,7 @@ def claims_on_training(t:dict[str, pd.DataFrame]) -> list[Claim]:   # name -> ta
               float(t["table5"].diff().iloc[1:].min().min())),
     ]
 
-
+# %% ../../nbs/5_evidence/01_paper.ipynb #b5fadfde
 def claims_on_lambda(t:dict[str, pd.DataFrame]) -> list[Claim]:   # name -> table, from `wide`
     "What is said about the weight of the alignment loss, and whether the best row is one model."
     loss, columns = t["table6"]["Avg"], list(DATASET_COLUMNS)
@@ -270,7 +278,7 @@ def claims_on_table4(t:dict[str, pd.DataFrame]) -> list[Claim]:   # name -> tabl
               "4.6; Tables 1 and 4", min(splits), "points from the nearest split"),
     ]
 
-
+# %% ../../nbs/5_evidence/01_paper.ipynb #a59d50fa
 def claims_on_table7(t:dict[str, pd.DataFrame]) -> list[Claim]:   # name -> table, from `wide`
     "What is said about the scores that people gave."
     table = t["table7"]

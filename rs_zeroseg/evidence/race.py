@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from ..model.budget import count_parameters, macs, milliseconds, peak_memory_mb, skeleton
-from ..model.checkpoint import MODELS, assemble, image_streams, presets
+from ..model.registry import MODELS, assemble, image_streams, presets
 from ..model.segmenter import Features, Segmenter
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def racer(
     vlm, rsi, _ = image_streams(config)
     return assemble(config, vlm, rsi, None)
 
-
+# %% ../../nbs/5_evidence/03_race.ipynb #228f5c7d
 def head(
     model:Segmenter,
     image:torch.Tensor,       # (1,3,H,W), whole cells of every grid
@@ -62,7 +62,7 @@ def _words(model, count, image):
     "So many random text vectors."
     return torch.randn(count, model.vlm.dim, device=image.device)
 
-
+# %% ../../nbs/5_evidence/03_race.ipynb #9367e362
 def accounts(
     kind:str,
     preset:str,
@@ -113,7 +113,7 @@ def machine(device:str="cpu") -> str:
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
-
+# %% ../../nbs/5_evidence/03_race.ipynb #483dd242
 def _run(models, image, counts, repeats, bar):
     """Times in ms by (model, 'backbone' or number of words), and a GPU's peaks in MB by (model, number of words).
 
@@ -134,6 +134,33 @@ def _run(models, image, counts, repeats, bar):
         if where.type == "cuda":
             peaks[kind, k] = torch.cuda.max_memory_allocated(where)/1e6
     return times, peaks
+
+# %% ../../nbs/5_evidence/03_race.ipynb #2169218f
+def _timed(kinds, preset, counts, image_px, repeats, where, precision, progress):
+    "The models made, run on one image and forgotten: times and peaks as `_run` gives them."
+    models = {kind: racer(kind, preset).to(where) for kind in kinds}
+    image = torch.rand(1, 3, image_px, image_px, device=where)
+    bar = tqdm(total=len(counts)*(repeats + 1)*len(kinds), desc="race", unit="run", disable=not progress)
+    with bar, numbers(precision, where.type), torch.inference_mode():
+        return _run(models, image, counts, repeats, bar)
+
+# %% ../../nbs/5_evidence/03_race.ipynb #8a2a34f8
+def _peaks_alone(kinds, preset, counts, image_px, precision):
+    "MB by (model, number of words) on the CPU, each model in a process of its own."
+    peaks = {}
+    for kind in kinds:
+        alone = _alone(kind, preset, tuple(counts), image_px, precision)
+        peaks.update(zip(product([kind], counts), alone))
+    return peaks
+
+# %% ../../nbs/5_evidence/03_race.ipynb #3df2fbab
+def _medians(row:dict, times:dict, peaks:dict) -> dict:
+    "The columns of times and memory of a row, from all rounds but the first."
+    kind, k = row["model"], row["words"]
+    rounds, before = times[kind, k][1:], times[kind, "backbone"][1:]
+    spread = max(rounds) - min(rounds)
+    return dict(backbone_ms=round(median(before), 1), head_ms=round(median(rounds), 1), spread_ms=round(spread, 1),
+                peak_mb=round(peaks[kind, k]))
 
 # %% ../../nbs/5_evidence/03_race.ipynb #r500010a
 def race(
@@ -159,28 +186,22 @@ def race(
                          f"take {-(-image_px//64)*64}")
     where = torch.device(device)
     rows = [row for kind in kinds for row in accounts(kind, preset, counts, image_px)]
-    # run
-    models = {kind: racer(kind, preset).to(where) for kind in kinds}
-    image = torch.rand(1, 3, image_px, image_px, device=where)
-    bar = tqdm(total=len(counts)*(repeats + 1)*len(kinds), desc="race", unit="run", disable=not progress)
-    with bar, numbers(precision, where.type), torch.inference_mode():
-        times, peaks = _run(models, image, counts, repeats, bar)
-    del models
-    # memory of the CPU, each model in a process of its own
+    times, peaks = _timed(kinds, preset, counts, image_px, repeats, where, precision, progress)
     if where.type == "cpu":
-        for kind in kinds:
-            alone = _alone(kind, preset, tuple(counts), image_px, precision)
-            peaks.update(zip(product([kind], counts), alone))
-    # medians, without the warm-up
-    for row in rows:
-        kind, k = row["model"], row["words"]
-        rounds, before = times[kind, k][1:], times[kind, "backbone"][1:]
-        spread = max(rounds) - min(rounds)
-        row |= dict(backbone_ms=round(median(before), 1), head_ms=round(median(rounds), 1), spread_ms=round(spread, 1),
-                    peak_mb=round(peaks[kind, k]))
-    return rows
+        peaks |= _peaks_alone(kinds, preset, counts, image_px, precision)
+    return [row | _medians(row, times, peaks) for row in rows]
 
 # %% ../../nbs/5_evidence/03_race.ipynb #r5000015
+def _in_logarithms(ax, counts:Sequence[int]) -> None:
+    "Both axes of a plot over the number of words in logarithms, with plain numbers at the ticks."
+    from matplotlib.ticker import LogLocator
+
+    ax.set(xlabel="words", xscale="log", yscale="log", xticks=counts, xticklabels=counts)
+    ax.minorticks_off()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+
+# %% ../../nbs/5_evidence/03_race.ipynb #4faa72f2
 # of Okabe and Ito
 COLOURS = dict(zip(MODELS, ("#0072b2", "#999999", "#bbbbbb", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")))
 
@@ -191,26 +212,20 @@ def draw_race(
 ) -> "Figure":
     "Time of all and of the head against the number of words, and how much longer the others take."
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import LogLocator
+
     table = pd.DataFrame(rows).assign(total_ms=lambda t: t.backbone_ms + t.head_ms)
     own = table[table.model == against].set_index("words").total_ms
     fig, (whole, alone, ratio) = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
-    # one line per model
     for kind, part in table.groupby("model", sort=False):
         part = part.set_index("words")
         line = dict(color=COLOURS[kind], marker="o", lw=3 if kind == against else 1.5, label=kind)
         whole.plot(part.total_ms/1e3, **line)
         alone.plot(part.head_ms, **line)
         ratio.plot(part.total_ms/own, **line)
-    # axes
     whole.set(title="whole forward", ylabel="seconds")
     alone.set(title="head alone", ylabel="ms")
     ratio.set(title=f"whole forward, {against} = 1", ylabel="times as long")
-    counts = sorted(own.index)
     for ax in (whole, alone, ratio):
-        ax.set(xlabel="words", xscale="log", yscale="log", xticks=counts, xticklabels=counts)
-        ax.minorticks_off()
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
+        _in_logarithms(ax, sorted(own.index))
     ratio.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return fig

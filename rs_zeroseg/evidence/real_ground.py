@@ -38,7 +38,7 @@ def _block(inputs:int, outputs:int) -> nn.Sequential:
         layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
     return nn.Sequential(*layers)
 
-
+# %% ../../nbs/5_evidence/05_real_ground.ipynb #48318ed3
 class UNet(nn.Module):
     "A small U-Net, image (B,3,H,W) in [0,1] -> logits (B,classes,H,W); any size."
     def __init__(self, classes:int, widths:Sequence[int]=(24, 48, 96, 128)):
@@ -99,7 +99,7 @@ def closed_loss(model:nn.Module, batch:tuple) -> tuple[torch.Tensor, dict]:
     (_, image, mask), = batch[0]
     return F.cross_entropy(model(image), mask, ignore_index=255), {}
 
-
+# %% ../../nbs/5_evidence/05_real_ground.ipynb #8c8f9255
 def train_unet(data:Crops, classes:int, seed:int, steps:int) -> UNet:
     "The closed set's training, on crops of the same size and zoom as RS-ZeroSeg's."
     torch.manual_seed(seed)
@@ -108,7 +108,7 @@ def train_unet(data:Crops, classes:int, seed:int, steps:int) -> UNet:
     fit(net, closed_loss, batches, replace(UNET_PLAN, steps=steps), progress=False)
     return net.eval()
 
-
+# %% ../../nbs/5_evidence/05_real_ground.ipynb #d67458c5
 def withhold(
     data:Crops,               # of one folder; changed in place
     words:Sequence[str],      # its categories, in the order of the mask's indices
@@ -153,13 +153,13 @@ def _train(who:str, data:Crops, words:Sequence[str], encoders:str|Path, seed:int
         return ClosedSet(train_unet(data, len(words), seed, steps), words)
     return train_open(data, encoders, seed, steps)
 
-
+# %% ../../nbs/5_evidence/05_real_ground.ipynb #6bd24380
 def _score(model:Segmenter, test:FolderDataset) -> dict:
     "mIoU and per_class of a model, percent."
     report = evaluate(model, test, progress=False).as_dict()
     return dict(mIoU=report["mIoU"], per_class=report["per_class"])
 
-
+# %% ../../nbs/5_evidence/05_real_ground.ipynb #a7349c4f
 def compare(
     train:str|Path,                # folder of labelled tiles
     test:str|Path,                 # folder of others

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLIP_MEAN', 'CLIP_STD', 'ALIASES', 'CONVNEXTS', 'DenseStream', 'self_attention', 'ValueAttention', 'CLIPDense',
-           'rsi_source', 'backbone_state', 'TimmDense', 'LocalBlock', 'ChannelNorm', 'PocketViT', 'ConvBlock',
-           'PocketConvNet', 'ConvNeXtDense', 'conv_stream']
+           'rsi_source', 'backbone_state', 'TimmDense', 'ConvNeXtDense', 'convnext_stream']
 
 # %% ../../nbs/2_model/02_encoders.ipynb #06000002
 from pathlib import Path
@@ -73,7 +72,7 @@ def self_attention(
     q, k, v = qkv.permute(2, 0, 3, 1, 4)                                  # each (B,heads,N,d)
     return attn.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
-
+# %% ../../nbs/2_model/02_encoders.ipynb #a86a29c0
 class ValueAttention(nn.Module):
     "Attention with the identity for a matrix: value and output projections only, (...,D) -> (...,D)."
     def __init__(self, attn:nn.MultiheadAttention):
@@ -142,7 +141,7 @@ def tapped(self:CLIPDense,
         y = y + self.mlp(self.ln_2(y))
     return _as_map(self.ln_post(y) @ self.proj, h, w), taps
 
-
+# %% ../../nbs/2_model/02_encoders.ipynb #b05ec3e1
 def _as_map(tokens:Tensor, h:int, w:int) -> Tensor:
     "Tokens in reading order (B,h*w,D) -> (B,D,h,w)."
     return tokens.transpose(1, 2).unflatten(2, (h, w))
@@ -161,7 +160,7 @@ def rsi_source(
     "Where the hub keeps the weights of a ViT: repository, and the names that the file may have."
     return timm.get_pretrained_cfg(ALIASES.get(name, name)).hf_hub_id, ("model.safetensors", "pytorch_model.bin")
 
-
+# %% ../../nbs/2_model/02_encoders.ipynb #1e200f84
 def backbone_state(
     checkpoint:dict,   # names -> tensors, or a training checkpoint that holds such a dict
 )->dict:               # names -> tensors, without prefixes
@@ -215,142 +214,6 @@ class TimmDense(DenseStream):
         by_layer = dict(zip(layers, maps))                                               # (B,D,h,w) each
         return by_layer[self.depth], [by_layer[i] for i in after]
 
-# %% ../../nbs/2_model/02_encoders.ipynb #06000033
-class LocalBlock(nn.Module):
-    "Pre-norm transformer block whose attention stays inside windows of `window` x `window` tokens, (B,h,w,D) -> same."
-    def __init__(self,
-        dim:int,       # D
-        heads:int,     # attention heads; divides `dim`
-        window:int,    # side of a window in tokens
-        shift:int=0,   # by how many tokens the windows are displaced
-    ):
-        super().__init__()
-        self.heads, self.window, self.shift = heads, window, shift
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.qkv, self.proj = nn.Linear(dim, 3*dim), nn.Linear(dim, dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, 3*dim), nn.GELU(), nn.Linear(3*dim, dim))
-
-    def attention(self, x:Tensor) -> Tensor:
-        "Attention inside the windows, (B,h,w,D) -> same; h and w are multiples of the window."
-        (B, h, w, D), s = x.shape, self.window
-        x = x.view(B, h//s, s, w//s, s, D).transpose(2, 3).reshape(-1, s*s, D)                  # (windows,s*s,D)
-        q, k, v = self.qkv(x).view(-1, s*s, 3, self.heads, D//self.heads).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, s*s, D)
-        return self.proj(x).view(B, h//s, w//s, s, s, D).transpose(2, 3).reshape(B, h, w, D)
-
-    def forward(self, x:Tensor) -> Tensor:
-        "(B,h,w,D) -> (B,h,w,D)."
-        y = self.norm1(x)
-        if self.shift:
-            y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
-        y = self.attention(y)
-        if self.shift:
-            y = torch.roll(y, (self.shift, self.shift), (1, 2))
-        x = x + y
-        return x + self.mlp(self.norm2(x))
-
-# %% ../../nbs/2_model/02_encoders.ipynb #06000037
-class ChannelNorm(nn.LayerNorm):
-    "Layer norm over the channels of each pixel, (B,C,H,W) -> same; no pixel sees another."
-    def forward(self, x:Tensor) -> Tensor:
-        "(B,C,H,W) -> (B,C,H,W)."
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
-
-# %% ../../nbs/2_model/02_encoders.ipynb #06000039
-def _stem_step(inputs:int, outputs:int, stride:int) -> nn.Sequential:
-    "3x3 convolution, ChannelNorm, GELU: (B,inputs,H,W) -> (B,outputs,H/stride,W/stride)."
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), ChannelNorm(outputs), nn.GELU())
-
-
-class PocketViT(nn.Module):
-    "Small ViT: convolutional stem (stride 8), `depth` local blocks, (B,3,H,W) -> patch tokens (B,out_dim or dim,h,w)."
-    patch_px, input_px = 8, None
-
-    def __init__(self,
-        dim:int=128,            # channels between the blocks
-        depth:int=4,            # blocks
-        heads:int=4,            # attention heads; divides `dim`
-        window:int=4,           # side of an attention window in tokens
-        out_dim:int|None=None,  # channels of the output; None: `dim`
-    ):
-        super().__init__()
-        steps = (3, 32, 2), (32, 64, 2), (64, 64, 1), (64, dim, 2)
-        self.stem = nn.Sequential(*(_stem_step(*step) for step in steps))
-        self.blocks = nn.ModuleList(LocalBlock(dim, heads, window) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim)
-        self.proj = nn.Linear(dim, out_dim) if out_dim else nn.Identity()
-        self.dim, self.window, self.width, self.depth = out_dim or dim, window, dim, depth
-
-    def tapped(self, image:Tensor, after:tuple[int, ...]=()) -> tuple[Tensor, list[Tensor]]:
-        "The stream's map, and the patch tokens (B,width,h,w) that leave the blocks named in `after`, counted from 1."
-        (H, W), step = image.shape[-2:], self.patch_px*self.window
-        h, w = -(-H//self.patch_px), -(-W//self.patch_px)
-        image = F.pad(image*2 - 1, (0, -W % step, 0, -H % step), mode="replicate")       # reflect needs larger images
-        x, taps = self.stem(image).permute(0, 2, 3, 1), []                               # (B,h,w,D), padded to windows
-        for i, block in enumerate(self.blocks, 1):
-            x = block(x)
-            if i in after:
-                taps.append(x.permute(0, 3, 1, 2)[..., :h, :w])
-        return self.proj(self.norm(x)).permute(0, 3, 1, 2)[..., :h, :w], taps
-
-    def forward(self, image:Tensor) -> Tensor:
-        "Image (B,3,H,W) in [0,1] -> (B,dim,h,w)."
-        return self.tapped(image)[0]
-
-# %% ../../nbs/2_model/02_encoders.ipynb #b4000009
-class ConvBlock(nn.Module):
-    "ConvNeXt's block: depthwise convolution, norm, two linear layers per pixel, residual; (N,C,h,w) -> same."
-    def __init__(self,
-        dim:int,               # C
-        kernel:int,            # odd side of the depthwise convolution
-        expand:int=4,          # width between the linear layers, as a multiple of `dim`
-        border:str="zeros",    # what lies beyond the edge: 'zeros' or 'replicate'
-    ):
-        super().__init__()
-        self.mix = nn.Conv2d(dim, dim, kernel, padding=kernel//2, groups=dim, padding_mode=border)
-        self.norm, self.expand, self.shrink = nn.LayerNorm(dim), nn.Linear(dim, expand*dim), nn.Linear(expand*dim, dim)
-
-    def forward(self, x:Tensor) -> Tensor:
-        "(N,C,h,w) -> (N,C,h,w)."
-        y = self.norm(self.mix(x).permute(0, 2, 3, 1))                                   # (N,h,w,C)
-        return x + self.shrink(F.gelu(self.expand(y))).permute(0, 3, 1, 2)
-
-# %% ../../nbs/2_model/02_encoders.ipynb #b4000013
-class PocketConvNet(nn.Module):
-    "Small convolutional hierarchy, strides 2, 4, 8, (B,3,H,W) -> (B,out_dim,h,w) in the image-text space."
-    patch_px, input_px = 8, None
-
-    def __init__(self,
-        out_dim:int=256,                                # D_E
-        widths:tuple[int, ...]=(32, 64, 128),           # channels of each level
-        depths:tuple[int, ...]=(0, 2, 4),               # blocks of each level
-        kernels:tuple[int, ...]=(3, 5, 3),              # side of their depthwise convolutions
-    ):
-        super().__init__()
-        self.downs, self.levels = nn.ModuleList(), nn.ModuleList()
-        for i, (inputs, width) in enumerate(zip((3, *widths), widths)):
-            activation = [nn.GELU()] if i == 0 else []
-            self.downs.append(nn.Sequential(nn.Conv2d(inputs, width, 3, 2, 1), ChannelNorm(width), *activation))
-        for width, depth, kernel in zip(widths, depths, kernels):
-            self.levels.append(nn.Sequential(*(ConvBlock(width, kernel, border="replicate") for _ in range(depth))))
-        self.norm, self.proj = ChannelNorm(widths[-1]), nn.Conv2d(widths[-1], out_dim, 1)
-        self.dim, self.width, self.widths, self.depth = out_dim, widths[-1], widths, len(widths)
-
-    def tapped(self, image:Tensor, after:tuple[int, ...]=()) -> tuple[Tensor, list[Tensor]]:
-        """The map in the image-text space, and the maps of the levels named in `after`, counted from 1.
-
-        Level i has the shape (B,widths[i-1],H/2^i,W/2^i)."""
-        (H, W), p, maps = image.shape[-2:], self.patch_px, []
-        x = F.pad(image*2 - 1, (0, -W % p, 0, -H % p), mode="replicate").contiguous(memory_format=torch.channels_last)
-        for down, level in zip(self.downs, self.levels):
-            x = level(down(x))
-            maps.append(x)
-        return self.proj(self.norm(x)), [maps[i - 1] for i in after]
-
-    def forward(self, image:Tensor) -> Tensor:
-        "Image (B,3,H,W) in [0,1] -> (B,dim,h,w)."
-        return self.tapped(image)[0]
-
 # %% ../../nbs/2_model/02_encoders.ipynb #b4000017
 CONVNEXTS = {"convnext_base_w": "laion2b_s13b_b82k_augreg",              # open_clip's names -> weights on the hub
              "convnext_large_d_320": "laion2b_s29b_b131k_ft_soup"}
@@ -383,11 +246,11 @@ class ConvNeXtDense(DenseStream):
         return self.proj(x).permute(0, 3, 1, 2), [maps[i - 1] for i in after]
 
 # %% ../../nbs/2_model/02_encoders.ipynb #d27a1b2c
-def conv_stream(
-    name:str,                     # 'pocket-conv' or one of CONVNEXTS
-    weights:str|Path|None=None,   # 'hub', a local file, or None: random; the pocket encoder is always random here
+def convnext_stream(
+    name:str,                     # one of CONVNEXTS
+    weights:str|Path|None=None,   # 'hub', a local file, or None: random
     input_px:int|None=None,       # side of the square input; None: the image's own size
-)->"tuple[PocketConvNet|ConvNeXtDense, open_clip.CLIP|None]":   # the stream, and the CLIP behind it (None: pocket)
+)->"tuple[ConvNeXtDense, open_clip.CLIP]":   # the stream, and the CLIP behind it
     """A convolutional VLM stream by its name.
 
     Raises
@@ -396,8 +259,6 @@ def conv_stream(
         If the name is unknown or the file does not fit.
     RuntimeError
         If the hub is needed and cannot be reached."""
-    if name == "pocket-conv":
-        return PocketConvNet(), None
     if name not in CONVNEXTS:
         known = ", ".join(("pocket-conv", *CONVNEXTS))
         raise ValueError(f"convolutional encoder {name!r} is unknown: take one of {known}")

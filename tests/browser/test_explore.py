@@ -14,7 +14,8 @@ from rs_zeroseg import load
 from rs_zeroseg.data.pocket import make_scene, write_scene
 from rs_zeroseg.data.vocab import caption_words
 from rs_zeroseg.model.checkpoint import save
-from rs_zeroseg.use.reading import UNTRAINED, Reading, model_named, read_source
+from rs_zeroseg.use.choices import UNTRAINED, model_named, read_source
+from rs_zeroseg.use.reading import Reading
 from rs_zeroseg.use.widgets import heat_picture
 
 EXPLORER = ".rs-explorer"
@@ -199,6 +200,9 @@ def test_the_difference_of_two_words(page):
     wait_for_caption(page, "minus building")
 
     choose(page, EXPLORER, "difference", "none")
+    page.wait_for_selector('.rs-caption:has-text("minus building")', state="detached")
+    box = control(page, EXPLORER, "difference")
+    assert box.evaluate("box => box.selectedIndex") == 0      # it says "none", and is not blank
 
 
 def test_a_run_is_watched(page, lab):
