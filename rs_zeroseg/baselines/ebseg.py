@@ -125,7 +125,7 @@ def remember(self:EBSeg,
 )->None:
     """Put the vectors of trained words into the bank.
 
-    A close one there is moved by a fifth, else a free place is taken; a full bank takes no more."""
+    A close one there is moved by a fifth, else a free place is taken. A full bank takes no more."""
     for e in text_emb.detach():
         cosine = self.seen_emb @ e
         i = int(cosine.argmax())

@@ -68,7 +68,7 @@ def streams(self:GSNet,
 
 @patch
 def fuse(self:GSNet, image:Tensor, f_vlm:Tensor, taps:list[Tensor], f_rsi:Tensor, rsi_taps:list[Tensor]) -> tuple:
-    """CAT-Seg's guidance joined with the RSI stream's; and F_RSI in the space of the text.
+    """CAT-Seg's guidance joined with the RSI stream's, and F_RSI in the space of the text.
 
     The last is (B,D_E,h,w) with unit norm, or None without the fusion."""
     image_guide, guides = CATSeg.fuse(self, image, f_vlm, taps)

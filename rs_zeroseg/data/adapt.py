@@ -30,12 +30,12 @@ class SampleDataset(Dataset):
     """Samples with `image` (C,H,W) and `mask` (H,W) or (1,H,W) -> dict(image (3,H,W) in [0,1], mask (H,W) long, name).
 
     The interface is that of `FolderDataset`: with `crop` item n is a random crop of sample n modulo their number that
-    depends on (seed, n) only; n may be any number.
+    depends on (seed, n) only. `n` may be any number.
 
     Raises
     ------
     ValueError
-        If the limits are not ascending; on reading, if a sample does not fit."""
+        If the limits are not ascending, or, on reading, if a sample does not fit."""
     def __init__(self,
         samples,                                # a data set of torchgeo's, or anything that yields such dictionaries
         labels:str|Path|LabelSet,               # what the mask's values mean

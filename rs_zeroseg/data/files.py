@@ -47,14 +47,14 @@ def _write_error(path:Path, error:Exception) -> WriteError:
 def whole_files(
     *paths:Path,   # the final names
 ) -> Iterator[list[Path]]:
-    """Temporary names to write to; renamed to `paths` if the block ends well, removed if it does not.
+    """Temporary names to write to. Renamed to `paths` if the block ends well, removed if it does not.
 
     Raises
     ------
     ValueError
         If a folder has one of the names.
     WriteError
-        If something cannot be written (an OSError); the message names the last of `paths`."""
+        If something cannot be written (an OSError). The message names the last of `paths`."""
     for path in paths:
         if path.is_dir():
             raise ValueError(f"{path}: a folder has that name; choose another name for the result")
@@ -75,12 +75,12 @@ def whole_files(
 def whole_folder(
     folder:str|Path,   # the final name
 ) -> Iterator[Path]:
-    """A temporary folder to write into; takes the place of `folder` if the block ends well, removed if it does not.
+    """A temporary folder to write into. It takes the place of `folder` if the block ends well, else it is removed.
 
     Raises
     ------
     WriteError
-        If something cannot be written (an OSError); the message names the folder, and what was there before is kept."""
+        If something cannot be written (an OSError). The message names the folder, and what was there before is kept."""
     folder = Path(folder)
     part, old = _beside(folder, "part"), _beside(folder, "old")
     try:

@@ -29,7 +29,7 @@ def scale_to_unit(
     array:np.ndarray,              # (C,H,W) as read
     limits:np.ndarray|None=None,   # (C,2) values that become 0 and 1; None: bytes, 0 and 255
 )->np.ndarray:                     # (C,H,W) float32 in [0,1]
-    """Bytes / 255, or a linear stretch between `limits`, clipped; NaN becomes 0. (C,H,W) -> (C,H,W).
+    """Bytes / 255, or a linear stretch between `limits`, clipped. NaN becomes 0. (C,H,W) -> (C,H,W).
 
     Numbers that float32 does not hold, as large integers, are stretched in float64."""
     array = array.astype(np.result_type(array, np.float32))
@@ -46,7 +46,7 @@ def reading(path:str|Path) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If the file is damaged or cut short; the message names it."""
+        If the file is damaged or cut short. The message names it."""
     try:
         yield
     except rasterio.errors.RasterioError as error:
@@ -56,12 +56,12 @@ def reading(path:str|Path) -> Iterator[None]:
 # %% ../../nbs/1_data/10_imagery.ipynb #c6ea7039
 @contextmanager
 def open_raster(path:str|Path) -> Iterator[rasterio.DatasetReader]:
-    """Any image file that GDAL reads, open in this block; pictures without georeference are fine.
+    """Any image file that GDAL reads, open in this block. Pictures without georeference are fine.
 
     Raises
     ------
     ValueError
-        If the file is missing or is not an image; the message names it."""
+        If the file is missing or is not an image. The message names it."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
     with rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO"):
@@ -201,10 +201,10 @@ def read_mask(
 
 # %% ../../nbs/1_data/10_imagery.ipynb #04000033
 class FolderDataset(Dataset):
-    """Pairs of image and mask files; item n -> dict(image (3,H,W) in [0,1], mask (H,W) long, name).
+    """Pairs of image and mask files. Item n -> dict(image (3,H,W) in [0,1], mask (H,W) long, name).
 
     Without `crop` item n is the whole n-th pair. With it, n may be any number: item n is a random crop of pair n
-    modulo the number of pairs. It depends on (seed, n) only; what lies beyond the image's edge is black and `IGNORE`.
+    modulo the number of pairs. It depends on (seed, n) only. What lies beyond the image's edge is black and `IGNORE`.
 
     Raises
     ------

@@ -53,7 +53,7 @@ class LabelSet:
     Raises
     ------
     ValueError
-        If a value is no whole number or colour, is listed twice or has no name; if there are 0 or over 254."""
+        If a value is no whole number or colour, is listed twice or has no name, or if there are 0 or over 254."""
     name:str                      # of the data set
     categories:list[dict]         # as in labels.json: value, name, synonyms, colour, novel, ignore
     licence:str=""                # of the imagery and the labels
@@ -81,7 +81,7 @@ def read_labels(
     Raises
     ------
     ValueError
-        If the file is missing or is not a labels.json; the message names it."""
+        If the file is missing or is not a labels.json. The message names it."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         return LabelSet(content["name"], content["categories"], content.get("licence", ""), content.get("citation", ""))
@@ -105,7 +105,7 @@ def write_labels(
     Raises
     ------
     OSError
-        If it cannot be written; the message names it."""
+        If it cannot be written. The message names it."""
     about = {"name": labels.name, "licence": labels.licence, "citation": labels.citation}
     text = json.dumps(about | {"categories": labels.categories}, indent=1)
     with whole_files(Path(path)) as (part,):

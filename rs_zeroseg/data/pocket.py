@@ -263,7 +263,7 @@ def write_scene(
     path:str|Path,                  # of the GeoTIFF
     mask_path:str|Path|None=None,   # of the mask, if wanted
 )->Path:                            # `path`
-    """The image as GeoTIFF in UTM zone 31N at its true scale; the mask with values 1.. (0 is ignore).
+    """The image as GeoTIFF in UTM zone 31N at its true scale, and the mask with values 1.. (0 is ignore).
 
     Raises
     ------

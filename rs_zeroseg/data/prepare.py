@@ -141,7 +141,7 @@ def convert(
     Raises
     ------
     ValueError
-        If a file is damaged, image and mask differ in size, or a code is unknown; the message names the file."""
+        If a file is damaged, image and mask differ in size, or a code is unknown. The message names the file."""
     labels, index = layout.table(recipe.name)
     content, pixels, as_it_is, codes = _read_pair(layout, labels, paths, found)
     suffix = Path(paths[0]).suffix.lower()
@@ -243,7 +243,7 @@ def prepare(
     Raises
     ------
     ValueError
-        If something is missing or damaged; then `out` is as it was before."""
+        If something is missing or damaged. Then `out` is as it was before."""
     out, split = Path(out), split or recipe.splits[0]
     _only_ours(recipe, out)
     remove_leftovers(out)
@@ -272,7 +272,7 @@ def fetch(
     Raises
     ------
     ValueError
-        If they must be fetched by hand and are not there; the message says which, from where, and where to put them.
+        If they must be fetched by hand and are not there. The message says which, from where, and where to put them.
     RuntimeError
         If a download fails."""
     archives = recipe.layouts[0].archives.get(split, ())

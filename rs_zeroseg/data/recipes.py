@@ -213,7 +213,7 @@ def members(
     Raises
     ------
     ValueError
-        If a source is missing, or is not a whole zip file; the message names it."""
+        If a source is missing, or is not a whole zip file. The message names it."""
     with ExitStack() as stack:
         found = {}
         for source in sources:
@@ -230,7 +230,7 @@ def take(
     Raises
     ------
     ValueError
-        If it cannot be read; the message names it."""
+        If it cannot be read. The message names it."""
     try:
         return found[path]()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -292,7 +292,7 @@ def pairs(self:Layout,
     Raises
     ------
     ValueError
-        If there are none, or an image has no mask; the message names it."""
+        If there are none, or an image has no mask. The message names it."""
     images, masks = _named(self.image, found), _named(self.mask, found)
     wanted = self.splits[split][0]
     by_list = wanted.endswith(".txt")

@@ -185,12 +185,12 @@ def _record_of(line:str) -> dict:
 def read_ledger(
     *paths:Path,     # ledgers; none given: `LEDGER` and `OWN_LEDGER`
 )->list[dict]:
-    """All runs of some ledgers, in their order; a file that is not there holds none.
+    """All runs of some ledgers, in their order. A file that is not there holds none.
 
     Raises
     ------
     ValueError
-        If a line is not a run; the message names it."""
+        If a line is not a run. The message names it."""
     records = []
     for path in paths or (LEDGER, OWN_LEDGER):
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ()
@@ -203,12 +203,12 @@ def read_ledger(
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #9f067a96
 def add_run(record:dict, path:Path=OWN_LEDGER) -> None:
-    """Add a run to a ledger; the file is replaced as a whole.
+    """Add a run to a ledger. The file is replaced as a whole.
 
     Raises
     ------
     OSError
-        If it cannot be written; the old ledger stays."""
+        If it cannot be written. The old ledger stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     with whole_files(path) as (part,):

@@ -117,7 +117,7 @@ def machine(device:str="cpu") -> str:
 def _run(models, image, counts, repeats, bar):
     """Times in ms by (model, 'backbone' or number of words), and a GPU's peaks in MB by (model, number of words).
 
-    The first round of each warms up; the caller leaves it out."""
+    The first round of each warms up. The caller leaves it out."""
     where = image.device
     times, peaks = {}, {}
     said = {kind: m.streams(image) for kind, m in models.items()}
@@ -173,7 +173,7 @@ def race(
     precision:str="fp32",                  # or 'bf16'
     progress:bool=True,
 )->list[dict]:      # model, words, parameters, trainable, macs, backbone_ms, head_ms, spread_ms, peak_mb
-    """All models in turns, random weights, one image; a row per model and number of words.
+    """All models in turns, random weights, one image. A row per model and number of words.
 
     `spread_ms` is the range of the head's rounds from the fastest to the slowest.
 

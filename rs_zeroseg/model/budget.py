@@ -92,7 +92,7 @@ def budget(
     words:int=40,              # K, number of words asked
     image_px:int=512,          # side of the square image
 )->dict[str, int]:             # whole numbers, ready for JSON
-    """Parameters and multiply-adds of a preset: `encode_image` of one image and one query; without the text encoder.
+    """Parameters and multiply-adds of a preset: `encode_image` of one image and one query, without the text encoder.
 
     Raises
     ------

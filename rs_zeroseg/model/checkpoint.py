@@ -54,7 +54,7 @@ def only_ours(
     Raises
     ------
     ValueError
-        If it holds one; the message names it."""
+        If it holds one. The message names it."""
     ours = ("model.safetensors", "config.json", "README.md")
     strangers = [file for file in sorted(Path(folder).glob("*")) if file.name not in ours]
     if strangers:
@@ -68,14 +68,14 @@ def save(
     half:bool=False,         # store 16-bit floats
     card:str="",             # model card in Markdown: what made these weights
 )->Path:
-    """Write a checkpoint folder: model.safetensors, config.json and, if given, README.md; whole or not at all.
+    """Write a checkpoint folder: model.safetensors, config.json and, if given, README.md, whole or not at all.
 
-    Tensors that `build` was given and that nobody changed are left out; `load` takes them from where they came.
+    Tensors that `build` was given and that nobody changed are left out. `load` takes them from where they came.
 
     Raises
     ------
     OSError
-        If it cannot be written; the message names the folder.
+        If it cannot be written. The message names the folder.
     ValueError
         If the folder holds something else."""
     only_ours(folder)
@@ -232,7 +232,7 @@ def load(
         If the name is no preset and no checkpoint folder, or the files do not fit together, a checkpoint and its
         backbones included.
     RuntimeError
-        If the hub is needed and cannot be reached; says what to do."""
+        If the hub is needed and cannot be reached. Says what to do."""
     name = str(name)
     if name in PRESETS and name != "pocket":
         model = build(ZeroShot.presets[name], clip_weights)
@@ -285,7 +285,7 @@ def push_to_hub(
     card:str="",
     private:bool=False,    # of a repository that is made
 )->str:                    # address of the commit
-    """Upload a checkpoint to the Hugging Face hub; nothing stays behind here.
+    """Upload a checkpoint to the Hugging Face hub. Nothing stays behind here.
 
     Raises
     ------

@@ -89,7 +89,7 @@ def conv_block(
 class MSCAM(nn.Module):
     """Multi-scale contextual alignment (Eq. 6, 7): F'_VLM, F'_RSI, F_DSFE, each (B,dim,h,w), and the image -> F_MSCAM.
 
-    The image is (B,3,H,W) in [0,1], of any size; F_MSCAM is (B,out_dim,H/out_stride,W/out_stride), rounded up."""
+    The image is (B,3,H,W) in [0,1], of any size. F_MSCAM is (B,out_dim,H/out_stride,W/out_stride), rounded up."""
     strides:list[int]   # image pixels per cell after each upsampling step, e.g. 8, 4
 
     def __init__(self,

@@ -36,7 +36,7 @@ MODELS = {   # what config.json may name -> where it is
 def model_class(
     kind:str,            # a key of `MODELS`
 )->type[Segmenter]:
-    """The class of a model; its `config_type` is the type of its configurations.
+    """The class of a model. Its `config_type` is the type of its configurations.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def image_streams(
     ValueError
         If a file is not of this network.
     RuntimeError
-        If weights were asked from the hub and it cannot be reached; says what to do."""
+        If weights were asked from the hub and it cannot be reached. Says what to do."""
     if config.vlm == "pocket":
         vlm, rsi = pocket_streams()
         return vlm, rsi if config.rsi else None, None
@@ -113,7 +113,7 @@ def build(
     clip_weights:str|Path|None=None,   # of the VLM stream and the text encoder, as for `image_streams`
     rsi_weights:str|Path|None=None,    # of the RSI stream
 )->Segmenter:   # of the class that the configuration belongs to, in evaluation mode, with new modules untrained
-    """A model of this configuration; raises what `image_streams` does.
+    """A model of this configuration. Raises what `image_streams` does.
 
     Its `pretrained` holds, for 'clip' and 'rsi', a SHA-256 of each tensor that was given."""
     vlm, rsi, clip = image_streams(config, clip_weights, rsi_weights)

@@ -122,7 +122,7 @@ def hub_file(
 def read_weights(
     path:str|Path,   # .safetensors, a PyTorch checkpoint or a TorchScript archive
 )->dict:             # names -> tensors, or a training checkpoint's nested dicts
-    """Read a weights file on the CPU; never runs code that lies in it.
+    """Read a weights file on the CPU without running code that lies in it.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def load_weights(
     state:dict,              # names -> tensors
     path:str|Path,           # where `state` came from, for the message
 )->None:
-    """Fill all of `model` from `state`; names that the model does not have are left out.
+    """Fill all of `model` from `state`. Names that the model does not have are left out.
 
     Raises
     ------
@@ -212,7 +212,7 @@ class CLIPText:
     """CLIP's text tower with prompt ensembling, K words -> (K,D_E): the mean of the prompts' unit vectors, at length 1.
 
     `key` names the network, its weights and the templates.
-    The tower is frozen; it runs on the device where its weights lie."""
+    The tower is frozen. It runs on the device where its weights lie."""
     def __init__(self,
         clip_model:"open_clip.CLIP",         # as `make_clip` gives it
         tokenizer,                           # texts -> (N,77) token ids

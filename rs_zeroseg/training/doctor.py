@@ -183,7 +183,7 @@ def examine(
     rsi_weights:str|Path="hub",       # the same for the RSI stream
     plan:TrainConfig|None=None,       # None: that of the preset
 )->list[Check]:
-    """Look at everything that training a preset needs here; says on stderr what takes long.
+    """Look at everything that training a preset needs here. Says on stderr what takes long.
 
     Raises
     ------

@@ -182,14 +182,14 @@ Open-vocabulary segmentation of aerial and satellite images: give any words, get
     import rs_zeroseg
     model = rs_zeroseg.load("THIS FOLDER OR HUB ID")
 
-Training data: {data} ({citation}; licence: {licence}). Words that were trained: {words}.
-Backbones: {backbones}; their own licences hold. Not evaluated here: `rs_zeroseg evaluate` does that.
+Training data: {data} ({citation}, licence: {licence}). Words that were trained: {words}.
+Backbones: {backbones}. Their own licences hold. Not evaluated here: `rs_zeroseg evaluate` does that.
 
 | setting | value |
 |---|---|
 {settings}
 
-At the end of the training: {numbers} (running means on the training crops; no evaluation).
+At the end of the training: {numbers} (running means on the training crops, no evaluation).
 """
 
 # %% ../../nbs/3_training/06_finetune.ipynb #b1373459
@@ -263,7 +263,7 @@ def finetune(
     tracker:str|None=None,                   # any Accelerate tracker by name, e.g. 'tensorboard'
     progress:bool=True,
 )->Path:                                     # `out/model`, for `load`
-    """Train on the pixel labels of a prepared data set; resumes where it was stopped.
+    """Train on the pixel labels of a prepared data set. Resumes where it was stopped.
 
     Start it with `accelerate launch` for several processes.
 

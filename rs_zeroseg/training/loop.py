@@ -310,7 +310,7 @@ def fit(
     progress:bool=True,                           # show the bar
     after_step:Callable[[int], None]|None=None,   # called with the number of steps done; may raise to stop
 )->list[dict]:                                    # a row of numbers (running means) every 25 steps
-    """Train `model` with AdamW, warm-up and cosine, and gradient clipping (section 3.6 of the paper); resume in `out`.
+    """Train `model` with AdamW, warm-up and cosine, and gradient clipping (section 3.6 of the paper). Resumes in `out`.
 
     A `loss_fn` that is an `nn.Module` is trained, too: its parameters are new modules and stand in the checkpoints.
 
@@ -319,7 +319,7 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C, after the step in hand is finished and saved.
     ValueError
-        If `out` holds a run with another configuration or number of processes; the message shows the difference.
+        If `out` holds a run with another configuration or number of processes. The message shows the difference.
     FloatingPointError
         If the loss is not finite."""
     run = _Run(model, loss_fn, config, out, about, tracker)

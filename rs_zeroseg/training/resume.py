@@ -60,7 +60,7 @@ def save_checkpoint(
     Raises
     ------
     OSError
-        If it cannot be written; the message names it, and the checkpoint before it is still there."""
+        If it cannot be written. The message names it, and the checkpoint before it is still there."""
     folder = Path(folder)
     final = folder/f"step-{step:06d}"
     states = {f"rng.{rank}.{i}": state
@@ -108,12 +108,12 @@ def load_checkpoint(
     rank:int=0,                 # of this process
     loss:nn.Module|None=None,   # a loss with parameters of its own
 )->int:                         # steps done
-    """Restore the newest `folder/step-*` into model, loss, optimiser and scaler; returns its step, 0 without one.
+    """Restore the newest `folder/step-*` into model, loss, optimiser and scaler. Returns its step, 0 without one.
 
     Raises
     ------
     ValueError
-        If the run was started with another configuration; the message shows the difference."""
+        If the run was started with another configuration. The message shows the difference."""
     found = sorted(Path(folder).glob("step-*"))
     if not found:
         return 0

@@ -207,7 +207,7 @@ def set_learning(
     clip:str,          # what of the VLM stream learns, one of `POLICIES` of 2_model/10_freezing
     rsi:str,           # what of the RSI stream learns, if there is one
 )->Segmenter:          # the same
-    """Make the streams of a model learn as the policies say (Table 3); all that is new learns always.
+    """Make the streams of a model learn as the policies say (Table 3). All that is new learns always.
 
     Raises
     ------

@@ -82,7 +82,7 @@ def read_source(
     Raises
     ------
     ValueError
-        If it is no image that can be read; the message names it."""
+        If it is no image that can be read. The message names it."""
     source = source.strip()
     if is_seed(source):
         scene = make_scene(int(source), size=size)
@@ -108,7 +108,7 @@ def overview(
     Raises
     ------
     ValueError
-        If it is no image that can be read; the message names it."""
+        If it is no image that can be read. The message names it."""
     with open_raster(source) as src, reading_file(source):
         window = window_of(place, *src.shape)
         shrink = max(1, max(src.shape)/side_px)
@@ -136,7 +136,7 @@ def model_named(name:str) -> Segmenter:
     Raises
     ------
     ValueError
-        If it is no model; says which there are."""
+        If it is no model. Says which there are."""
     if name != UNTRAINED:
         return load(name)
     torch.manual_seed(0)
@@ -149,7 +149,7 @@ def snapshots(run:str) -> list[Path]:
     Raises
     ------
     ValueError
-        If there are none; says which command makes them."""
+        If there are none. Says which command makes them."""
     found = sorted(Path(run).glob("snapshots/step-*"))
     if not found:
         command = f"rs_zeroseg train --out {run} --steps 300 --snapshots 12"

@@ -26,7 +26,7 @@ def notebooks() -> Path:
     Raises
     ------
     ValueError
-        If the package was installed without it; says what to do."""
+        If the package was installed without it. Says what to do."""
     folder = Path(find_spec("rs_zeroseg").origin).parents[1]/"nbs"
     if not (folder/"index.ipynb").is_file():
         raise ValueError(f"{folder}: no notebooks here; clone the repository, "
@@ -66,7 +66,7 @@ def lab(app, options):
     """Open JupyterLab on the notebooks of this checkout, or with --app serve one explorer as a page.
 
     OPTIONS are handed on to Jupyter or Voila, e.g. --no-browser. The page is for this machine only unless you say
-    --Voila.ip=0.0.0.0; every visitor gets a kernel of their own, which ends after ten idle minutes."""
+    --Voila.ip=0.0.0.0. Every visitor gets a kernel of their own, which ends after ten idle minutes."""
     if app is None:
         jupyter = import_module("jupyterlab.labapp").LabApp
         jupyter.launch_instance([str(notebooks()), *options])

@@ -248,7 +248,7 @@ def look_at(
     Raises
     ------
     ValueError
-        If the words, the image or the model cannot be used; what was shown before stays."""
+        If the words, the image or the model cannot be used. What was shown before stays."""
     words = read_words(self.words.value)
     self._check_source(source)
     image, truth = read_source(source, place)
@@ -310,7 +310,7 @@ def redraw(
     self:AttentionExplorer,
     words:Sequence[str]|None=None,   # None: those in the box
 )->None:
-    """Show the maps of the words; only what changed is drawn and sent to the browser.
+    """Show the maps of the words. Only what changed is drawn and sent to the browser.
 
     Raises
     ------

@@ -315,11 +315,11 @@ def segment(
     Raises
     ------
     ValueError
-        If the raster cannot be read, or the request makes no sense; the message names the file and the way out.
+        If the raster cannot be read, or the request makes no sense. The message names the file and the way out.
     OSError
-        If the map cannot be written; nothing is left behind.
+        If the map cannot be written. Nothing is left behind.
     KeyboardInterrupt
-        On Ctrl-C; the blocks that are done are kept in a hidden folder beside `out`."""
+        On Ctrl-C. The blocks that are done are kept in a hidden folder beside `out`."""
     path, out = Path(path), Path(out)
     threshold = float(model.threshold if threshold is None else threshold)
     chances = [Path(probabilities)] if probabilities is not None else []
@@ -359,7 +359,7 @@ def bench_raster(
 )->dict:                   # size_px, words, seconds, two speeds, seen_per_kept, peak_mb
     """How fast `segment` is, and how fast the model alone, in megapixels of the map per second.
 
-    The windows see `seen_per_kept` pixels for each of them; `peak_mb` is that of the whole process, Python included."""
+    The windows see `seen_per_kept` pixels for each of them. `peak_mb` is that of the whole process, Python included."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_tiled_scene(folder/"in.tif", size_px)

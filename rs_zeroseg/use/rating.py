@@ -46,7 +46,7 @@ def order_for(
     rater:str,                # code of the rater
     items:Sequence[Item],
 )->list[tuple[Item, list[str]]]:   # item, and its models in the order of the letters A, B, C
-    """The order in which a rater sees the images, and the models behind the letters; the same whenever it is asked for.
+    """The order in which a rater sees the images, and the models behind the letters. The same whenever it is asked for.
 
     Raises
     ------

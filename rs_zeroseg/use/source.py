@@ -40,7 +40,7 @@ def read_window(
     window:Window,                # in pixels; may begin before the raster
     limits:np.ndarray|None,       # from `stretch_limits`
 )->tuple[np.ndarray, np.ndarray]: # (3,h,w) float32 in [0,1], (h,w) bool
-    """A window as the model wants it, and where it holds data; before the raster its edge is repeated, and holds none.
+    """A window as the model wants it, and where it holds data. Before the raster its edge is repeated, and holds none.
 
     Raises
     ------

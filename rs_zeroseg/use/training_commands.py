@@ -162,13 +162,13 @@ def with_options(*options):
 @rsi_option
 def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, lam, crop_px, workers, tracker,
              clip_weights, rsi_weights, **plan):
-    """Train on the pixel labels of a prepared data set, on pretrained backbones; run it again to resume.
+    """Train on the pixel labels of a prepared data set, on pretrained backbones. Run it again to resume.
 
     On two GPUs:  accelerate launch --num_processes 2 -m rs_zeroseg finetune --data ... --out ...
 
     To try it on a laptop:  rs_zeroseg finetune --preset pocket --steps 300 --crop-px 128 --data ... --out ...
 
-    --clip-weights and --rsi-weights also take 'random', to try things without the hub; such a model is good for
+    --clip-weights and --rsi-weights also take 'random', to try things without the hub. Such a model is good for
     nothing else."""
     from accelerate import PartialState
 
@@ -228,7 +228,7 @@ def chosen_config(
               help="parts in which a step's images are read: less memory, the same step")
 @json_option
 def doctor(preset, data, out, clip_weights, rsi_weights, batch_size, accumulate, as_json):
-    """Say, before anything long starts, what is here and what is missing; ends with 1 if something is.
+    """Say, before anything long starts, what is here and what is missing. Ends with 1 if something is.
 
     GPUs, memory, disk, hub, weights, data, and the time that the run will take, from a measured step."""
     from dataclasses import asdict, replace
