@@ -11,6 +11,7 @@ from. The results are combined in .coverage, and pytest adds its own with `--cov
     python tools/coverage_notebooks.py NOTEBOOK ...    these
 """
 import argparse
+import ast
 import multiprocessing
 import os
 import sys
@@ -49,7 +50,10 @@ def is_skipped(cell) -> bool:
 
 def imported(source:str, module:str) -> str:
     "The import of what a cell defines or imports, from the module that it is exported to."
-    symbols = symtable(source, "cell", "exec").get_symbols()
+    tree = ast.parse(source)
+    for_types = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    tree.body = [node for node in tree.body if node not in for_types]      # those names exist for type checkers only
+    symbols = symtable(ast.unparse(tree), "cell", "exec").get_symbols()
     names = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported()]
     return f"from rs_zeroseg.{module} import {', '.join(names)}" if names else f"import rs_zeroseg.{module}"
 
