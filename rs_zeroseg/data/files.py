@@ -6,6 +6,7 @@
 __all__ = ['WriteError', 'whole_files', 'whole_folder', 'remove_leftovers', 'file_hash', 'download']
 
 # %% ../../nbs/1_data/01_files.ipynb #1d011170
+import ctypes
 import errno
 import hashlib
 import os
@@ -70,6 +71,16 @@ def whole_files(
             with suppress(OSError):
                 part.unlink()
 
+# %% ../../nbs/1_data/01_files.ipynb #7a7e8518
+def _exchange(one:Path, other:Path) -> bool:
+    "Two names change places in one step; False if one is missing, or the system or the disk cannot do that."
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, TypeError, AttributeError):   # not on this system
+        return False
+    here, exchange = -100, 2                       # AT_FDCWD and RENAME_EXCHANGE in Linux's headers
+    return renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
 # %% ../../nbs/1_data/01_files.ipynb #2d58a4d1
 @contextmanager
 def whole_folder(
@@ -88,9 +99,10 @@ def whole_folder(
             raise FileExistsError(errno.EEXIST, "a file has that name")
         part.mkdir(parents=True)
         yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
+        if not _exchange(part, folder):
+            if folder.exists():
+                folder.rename(old)
+            part.rename(folder)
     except (OSError, SafetensorError) as error:
         raise _write_error(folder, error) from None
     finally:
@@ -103,12 +115,14 @@ def whole_folder(
 def remove_leftovers(
     path:str|Path,   # the final name of a file or folder
 ) -> list[Path]:
-    "Remove the temporary files and folders that killed programs left beside `path`; returns them."
+    "Remove what killed programs left beside `path`, or put it back where `path` is gone; returns the temporary names."
     path = Path(path)
     temporary = re.compile(rf"\.{re.escape(path.name)}\.\d+-\d+\.(part|old)")
     left = [p for p in path.parent.glob(".*") if temporary.fullmatch(p.name)]
     for p in left:
-        if p.is_dir():
+        if p.suffix == ".old" and not path.exists():   # killed between two renames
+            p.rename(path)
+        elif p.is_dir():
             shutil.rmtree(p, ignore_errors=True)
         else:
             p.unlink(missing_ok=True)
