@@ -7,6 +7,7 @@ __all__ = ['WriteError', 'whole_files', 'whole_folder', 'leftovers', 'remove_lef
            'download']
 
 # %% ../../nbs/1_data/01_files.ipynb #1d011170
+import ctypes
 import errno
 import hashlib
 import os
@@ -76,6 +77,16 @@ def whole_files(
         for work in works:
             shutil.rmtree(work, ignore_errors=True)
 
+# %% ../../nbs/1_data/01_files.ipynb #7a7e8518
+def _exchange(one:Path, other:Path) -> bool:
+    "Two names change places in one step. False if one is missing, or the system or the disk cannot do that."
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, TypeError, AttributeError):   # not on this system
+        return False
+    here, exchange = -100, 2                       # AT_FDCWD and RENAME_EXCHANGE in Linux's headers
+    return renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
 # %% ../../nbs/1_data/01_files.ipynb #2d58a4d1
 @contextmanager
 def whole_folder(
@@ -97,9 +108,10 @@ def whole_folder(
             part = work / "new"
             part.mkdir()
             yield part
-            if folder.exists():
-                folder.rename(work / "old")
-            part.rename(folder)
+            if not _exchange(part, folder):
+                if folder.exists():
+                    folder.rename(work / "old")
+                part.rename(folder)
     except (OSError, SafetensorError) as error:
         raise _write_error(folder, error) from None
 
@@ -136,10 +148,13 @@ def remove_leftovers(
     path:str|Path,       # the final name of a file or folder
     ending:str="part",   # what kind of work folder
 ) -> list[Path]:
-    "Remove and return the work folders of `path` that killed programs left. Nobody may be writing `path` now."
+    """Remove and return the work folders of `path` that killed programs left. Nobody may be writing `path` now.
+
+    Where `path` is gone and a work folder holds the old one, that is put back."""
     left = leftovers(path, ending)
     for folder in left:
-        shutil.rmtree(folder, ignore_errors=True)
+        with _steps_back(Path(path), folder):
+            pass
     return left
 
 # %% ../../nbs/1_data/01_files.ipynb #5d1e0004
