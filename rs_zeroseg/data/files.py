@@ -162,9 +162,17 @@ def kept_folder(
     path:Path,    # the final name; nobody else may be writing it now
     ending:str,   # what kind of work folder
 ) -> Path:
-    "The work folder of `path` that an earlier program of this user left, or a new one."
+    """The work folder of `path` that an earlier program of this user left, or a new one.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be made (an OSError)."""
     left = leftovers(path, ending)
-    return left[0] if left else _work_folder(path, ending)
+    try:
+        return left[0] if left else _work_folder(path, ending)
+    except OSError as error:
+        raise _write_error(path, error) from None
 
 # %% ../../nbs/1_data/01_files.ipynb #5d1e0007
 _WINDOWS = sys.platform == "win32"

@@ -12,9 +12,12 @@ __all__ = ['STAND_INS', 'MAP_SEED', 'MAP_WORDS', 'LEDGER', 'OWN_LEDGER', 'METHOD
 import base64
 import io
 import json
+import os
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +29,7 @@ from PIL import Image
 from scipy.stats import t as student
 
 import rs_zeroseg
-from ..data.files import whole_files
+from ..data.files import one_run, whole_files
 from ..data.pocket import DOMAINS, make_scene
 from .evaluate import evaluate_pocket
 from .paper import DATASET_COLUMNS, wide
@@ -173,12 +176,14 @@ LEDGER = Path(rs_zeroseg.__file__).parent/"ledger.jsonl"   # runs that come with
 OWN_LEDGER = Path("runs/ledger.jsonl")                     # runs made by you, from the current folder
 
 
-def _record_of(line:str) -> dict:
-    "A line of a ledger as a run; ValueError, TypeError or KeyError if it is none."
-    record = json.loads(line)
-    record["setting"] = asdict(Setting(**record["setting"]))   # older runs knew fewer fields
-    if "metrics" not in record:
-        raise KeyError("metrics")
+def _record_of(line:bytes) -> dict:
+    "A line of a ledger as a run. ValueError, TypeError or KeyError if it is none."
+    record = json.loads(line.decode("utf-8"))
+    setting = Setting(**record["setting"])
+    hash(setting)                              # its values are numbers and words
+    record["setting"] = asdict(setting)        # older runs knew fewer fields
+    if not isinstance(record["metrics"], dict):
+        raise TypeError("metrics")
     return record
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #678029ba
@@ -193,7 +198,7 @@ def read_ledger(
         If a line is not a run. The message names it."""
     records = []
     for path in paths or (LEDGER, OWN_LEDGER):
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ()
+        lines = path.read_bytes().splitlines() if path.is_file() else ()
         for i, line in enumerate(lines, 1):
             try:
                 records.append(_record_of(line))
@@ -203,16 +208,36 @@ def read_ledger(
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #9f067a96
 def add_run(record:dict, path:Path=OWN_LEDGER) -> None:
-    """Add a run to a ledger. The file is replaced as a whole.
+    """Add a run to a ledger, and wait until the disk has it. Several programs may add at the same time.
+
+    Where the last line has no end, as some editors leave it, it gets one, with a warning.
 
     Raises
     ------
     OSError
-        If it cannot be written. The old ledger stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    with whole_files(path) as (part,):
-        part.write_text(before + json.dumps(record) + "\n", encoding="utf-8")
+        If it cannot be written. The message names the ledger, which is as it was before."""
+    path = path.resolve()
+    with one_run(path, wait=True):
+        before = path.read_bytes() if path.is_file() else b""
+        if before and not before.endswith(b"\n"):
+            warnings.warn(f"{path}: its last line had no end and may be cut short; look at it", stacklevel=2)
+            before += b"\n"
+        with whole_files(path) as (part,), open(part, "xb") as file:
+            file.write(before + json.dumps(record).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        for folder in (path.parent, path.parent.parent):       # the second: the first may be new
+            _sync_names(folder)
+
+
+def _sync_names(folder:Path) -> None:
+    "Wait until the disk has the names in a folder, where the system can do that. Windows cannot open a folder."
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #18000013
 METHODS = {   # row of Table 1 -> key of `MODELS`

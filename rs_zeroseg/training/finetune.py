@@ -8,6 +8,7 @@ __all__ = ['ShuffledCrops', 'crop_batches', 'MaskLoss', 'start_model', 'model_ca
 # %% ../../nbs/3_training/06_finetune.ipynb #28000002
 """Train on the pixel labels of a prepared data set, on pretrained backbones: the paper's own run."""
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from ..data.files import one_run
 from ..data.imagery import FolderDataset, augment
 from ..data.labels import IGNORE, LabelSet
 from ..model.checkpoint import only_ours, save
@@ -270,7 +272,8 @@ def finetune(
     Raises
     ------
     ValueError
-        If the data, the batch, a policy or a weights file does not fit, or `out` holds another run.
+        If the data, the batch, a policy or a weights file does not fit, or `out` holds another run, or another program
+        is at work on it.
     RuntimeError
         If the hub is needed and cannot be reached."""
     out, state = Path(out), PartialState(cpu=not torch.cuda.is_available())
@@ -279,14 +282,15 @@ def finetune(
     batches = crop_batches(data, plan, workers, state.process_index, state.num_processes)
     labels, words = data.labels, _words_to_train(data.labels)
 
-    model, align = start_model(config, clip, rsi, clip_weights, rsi_weights, plan.seed)
-    loss_fn = MaskLoss(model.text.encode(words), labels.novel, align, lam)
-    about = _about(data, config, lam, (clip, rsi), (clip_weights, rsi_weights))
-    name = f"{config.kind} on {labels.name}"
-    rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=name, progress=progress)
+    with one_run(out/"model") if state.is_main_process else nullcontext():
+        model, align = start_model(config, clip, rsi, clip_weights, rsi_weights, plan.seed)
+        loss_fn = MaskLoss(model.text.encode(words), labels.novel, align, lam)
+        about = _about(data, config, lam, (clip, rsi), (clip_weights, rsi_weights))
+        name = f"{config.kind} on {labels.name}"
+        rows = fit(model, loss_fn, batches, plan, out, about, tracker, name=name, progress=progress)
 
-    join_qkv(model)
-    if state.is_main_process:
-        save(model, out/"model", card=model_card(config, plan, labels, about, rows))
-    state.wait_for_everyone()
+        join_qkv(model)
+        if state.is_main_process:
+            save(model, out/"model", card=model_card(config, plan, labels, about, rows))
+        state.wait_for_everyone()
     return out/"model"

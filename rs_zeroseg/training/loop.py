@@ -23,6 +23,7 @@ from fastcore.basics import patch
 from torch import nn
 from tqdm.auto import tqdm
 
+from ..data.files import one_run
 from .resume import Interrupt, Metrics, forget_after, load_checkpoint, random_states, save_checkpoint
 
 # %% ../../nbs/3_training/02_loop.ipynb #14000005
@@ -297,6 +298,12 @@ def begin(self:_Run, name:str) -> int:
     self.prepare()
     return first
 
+# %% ../../nbs/3_training/02_loop.ipynb #5d4e0002
+@patch
+def alone(self:_Run):
+    "A block in which no other run is kept in the same folder. ValueError if there is one."
+    return one_run(self.out/"metrics.jsonl") if self.out is not None and self.main else nullcontext()
+
 # %% ../../nbs/3_training/02_loop.ipynb #14000020
 def fit(
     model:nn.Module,                              # trained in place
@@ -319,16 +326,18 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C, after the step in hand is finished and saved.
     ValueError
-        If `out` holds a run with another configuration or number of processes. The message shows the difference.
+        If `out` holds a run with another configuration or number of processes, and the message shows the difference.
+        If another program is at work on it.
     FloatingPointError
         If the loss is not finite."""
     run = _Run(model, loss_fn, config, out, about, tracker)
-    first = run.begin(name)
-    stream = batches(first*config.accumulate)
-    model.train()
-    steps, hidden = range(first, config.steps), not (progress and run.main)
-    run.go(stream, tqdm(steps, initial=first, total=config.steps, desc=name, disable=hidden), after_step)
-    if tracker:
-        run.accelerator.end_training()
+    with run.alone():
+        first = run.begin(name)
+        stream = batches(first*config.accumulate)
+        model.train()
+        steps, hidden = range(first, config.steps), not (progress and run.main)
+        run.go(stream, tqdm(steps, initial=first, total=config.steps, desc=name, disable=hidden), after_step)
+        if tracker:
+            run.accelerator.end_training()
     model.eval()
     return run.metrics.rows

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..data.files import one_run
 from ..data.vocab import CATEGORIES, caption_words
 from ..model.checkpoint import save
 from ..model.registry import pocket_streams
@@ -152,9 +153,23 @@ def pretrain(
     rsi_plan:TrainConfig=RSI_PLAN,
     progress:bool=True,
 )->Path:                          # `out`
-    "Stages 1 and 2: make both pocket encoders from a seed; resumes where it was stopped."
+    """Stages 1 and 2: make both pocket encoders from a seed. Resumes where it was stopped.
+
+    Raises
+    ------
+    ValueError
+        If `out` holds another run, or another program is at work on it."""
+    out = Path(out)
+    with one_run(out/"zero-shot"):
+        _both_stages(out, real, seed, scenes, vlm_plan, rsi_plan, progress)
+    return out
+
+
+def _both_stages(out:Path, real:str|Path|None, seed:int, scenes:int, vlm_plan:TrainConfig, rsi_plan:TrainConfig,
+                 progress:bool) -> None:
+    "What `pretrain` does, while no other program is at work on its folder."
     # the data and the models
-    out, data = Path(out), sources(scenes, seed*10_000_000, real)
+    data = sources(scenes, seed*10_000_000, real)
     torch.manual_seed(seed)
     text = WordLlamaText()
     vlm, rsi = pocket_streams(text.dim)
@@ -170,4 +185,3 @@ def pretrain(
 
     # stage 1 can be asked for words already
     save(ZeroShot(vlm, text, captioned.log_scale.exp().item(), captioned.bias.item()), out/"zero-shot")
-    return out

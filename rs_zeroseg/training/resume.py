@@ -7,6 +7,7 @@ __all__ = ['random_states', 'save_checkpoint', 'load_checkpoint', 'forget_after'
 
 # %% ../../nbs/3_training/01_resume.ipynb #96a695ee
 import json
+import re
 import shutil
 import signal
 import threading
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..data.files import whole_files, whole_folder
+from ..data.files import remove_leftovers, whole_files, whole_folder
 
 # %% ../../nbs/3_training/01_resume.ipynb #14000013
 def random_states() -> list[torch.Tensor]:
@@ -74,10 +75,18 @@ def save_checkpoint(
         save_file(_optimizer_tensors(optimizer) | states, part/"optimizer.safetensors")
         (part/"state.json").write_text(json.dumps(about), encoding="utf-8")
 
-    for old in (*folder.glob("step-*"), *folder.glob(".step-*")):   # the second: left by a killed run
+    for left in folder.glob(".step-*.part"):       # of a killed run
+        remove_leftovers(folder/left.name.split(".")[1])
+    for old in _checkpoints(folder):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def _checkpoints(folder:Path) -> list[Path]:
+    "The checkpoints in the folder of a run, by their step. Anything else that lies there is left alone."
+    found = [p for p in folder.glob("step-*") if re.fullmatch(r"step-\d{6,}", p.name)]
+    return sorted(found, key=lambda p: int(p.name[5:]))
 
 # %% ../../nbs/3_training/01_resume.ipynb #1760f5a0
 def _same_run(checkpoint:Path, before:dict, now:dict):
@@ -114,7 +123,7 @@ def load_checkpoint(
     ------
     ValueError
         If the run was started with another configuration. The message shows the difference."""
-    found = sorted(Path(folder).glob("step-*"))
+    found = _checkpoints(Path(folder))
     if not found:
         return 0
     newest = found[-1]

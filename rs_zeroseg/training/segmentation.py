@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from ..data.files import one_run
 from ..model.checkpoint import load, save
 from ..model.dsfe import resize
 from ..model.freezing import apply_freeze, join_qkv
@@ -290,9 +291,15 @@ def train_pocket(
     progress:bool=True,
     **kwargs:Any,                     # for `train_masks`
 )->Segmenter:
-    "Stage 3 on pocket scenes, and on real imagery where a folder is given."
+    """Stage 3 on pocket scenes, and on real imagery where a folder is given.
+
+    Raises
+    ------
+    ValueError
+        If the encoders are missing, `out` holds another run, or another program is at work on it."""
     load_encoders(encoders, build(config))      # missing ones show before the scenes are drawn
     about = dict(scenes=scenes, real=real and str(real))
-    data = sources(scenes, seed*10_000_000, real)
-    model, _ = train_masks(data, out, encoders, seed, config, plan, about=about, progress=progress, **kwargs)
+    with one_run(Path(out)/"model"):
+        data = sources(scenes, seed*10_000_000, real)
+        model, _ = train_masks(data, out, encoders, seed, config, plan, about=about, progress=progress, **kwargs)
     return model

@@ -127,20 +127,22 @@ def demo(out, seed, checkpoint, clip_weights, rsi_weights, as_json):
     import_module("matplotlib")                            # found missing before anything is written
     import rasterio
 
+    from rs_zeroseg.data.files import one_run, whole_files
     from rs_zeroseg.data.labels import map_to_labels
     from rs_zeroseg.data.pocket import demo_scene, make_scene, write_scene
     from rs_zeroseg.use import raster
     model = ready(checkpoint, clip_weights, rsi_weights)
-    # the scene and its map
-    out.mkdir(parents=True, exist_ok=True)
     scene, drawing, figure = out/"scene.tif", out/"map.tif", out/"figure.png"
-    write_scene(demo_scene() if seed is None else make_scene(seed, size=512), scene)
-    result = raster.segment(scene, DEMO_WORDS, drawing, model, progress=not as_json)
-    # the figure
-    with rasterio.open(drawing) as src:
-        labels = map_to_labels(src.read(1))
-    image, heat, what = look(model, scene, DEMO_WORDS)
-    demo_figure(image, labels, DEMO_WORDS, heat, what).savefig(figure, dpi=80)
+    with one_run(figure):
+        # the scene and its map
+        write_scene(demo_scene() if seed is None else make_scene(seed, size=512), scene)
+        result = raster.segment(scene, DEMO_WORDS, drawing, model, progress=not as_json)
+        # the figure
+        with rasterio.open(drawing) as src:
+            labels = map_to_labels(src.read(1))
+        image, heat, what = look(model, scene, DEMO_WORDS)
+        with whole_files(figure) as (part,):
+            demo_figure(image, labels, DEMO_WORDS, heat, what).savefig(part, dpi=80)
     # what was made
     if as_json:
         click.echo(json.dumps(result | {"scene": str(scene), "figure": str(figure)}))

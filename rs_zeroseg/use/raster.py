@@ -6,7 +6,7 @@
 __all__ = ['TILE_PX', 'fingerprint', 'kept_unless_error', 'block_log', 'category_names_xml', 'pixel_counts', 'write_raster',
            'dress_map', 'dress_probabilities', 'block_windows', 'asking', 'chance_bytes', 'answer_window',
            'answer_blocks', 'fill_log', 'logged_parts', 'write_answers', 'request_of', 'depths_of', 'told_of',
-           'shares_of', 'segment', 'write_tiled_scene', 'bench_raster']
+           'shares_of', 'alone_with', 'segment', 'write_tiled_scene', 'bench_raster']
 
 # %% ../../nbs/6_use/02_raster.ipynb #17000002
 import hashlib
@@ -30,7 +30,7 @@ import torch
 from rasterio.windows import Window
 from tqdm.auto import tqdm
 
-from ..data.files import whole_files
+from ..data.files import kept_folder, one_run, remove_leftovers, whole_files
 from ..data.imagery import open_raster, stretch_limits
 from ..data.labels import labels_to_map, map_type
 from ..data.pocket import make_scene
@@ -52,8 +52,9 @@ def fingerprint(model:torch.nn.Module, text_emb:torch.Tensor) -> str:
 
 # %% ../../nbs/6_use/02_raster.ipynb #c1d8d441
 @contextmanager
-def kept_unless_error(folder:Path) -> Iterator[Path]:
-    "A folder that is kept after Ctrl-C or a kill, for the next run to find, and deleted after an error."
+def kept_unless_error(out:Path) -> Iterator[Path]:
+    "A folder beside `out` that is kept after Ctrl-C or a kill, for the next run to find, and deleted after an error."
+    folder = kept_folder(out, "blocks")
     try:
         yield folder
     except Exception:
@@ -63,13 +64,12 @@ def kept_unless_error(folder:Path) -> Iterator[Path]:
 # %% ../../nbs/6_use/02_raster.ipynb #198696b4
 @contextmanager
 def block_log(
-    folder:Path,             # where the files are kept; made if it is not there
+    folder:Path,             # where the files are kept
     request:dict,            # what the blocks answer; must fit JSON
     pixels:Sequence[int],    # of each block, in their order
     depths:dict[str, int],   # file -> bytes per pixel
 ) -> Iterator[tuple[int, dict[str, BinaryIO]]]:
     "How many blocks a killed run has left, and its files, open to append the next ones."
-    folder.mkdir(exist_ok=True)
     note, text = folder/"request.json", json.dumps(request)
     if not note.is_file() or note.read_text(encoding="utf-8") != text:       # another request: begin anew
         for path in folder.iterdir():
@@ -295,6 +295,16 @@ def shares_of(counts:np.ndarray, words:Sequence[str]) -> dict:
     shares = (known/max(known.sum(), 1)).tolist()
     return dict(nodata=counts[-1]/counts.sum(), share=dict(zip(("none", *words), shares)))
 
+# %% ../../nbs/6_use/02_raster.ipynb #5d3e0001
+@contextmanager
+def alone_with(*outputs:Path) -> Iterator[None]:
+    "A block in which no other run writes one of `outputs`, else a ValueError. What killed runs left is removed."
+    with ExitStack() as stack:
+        for path in outputs:
+            stack.enter_context(one_run(path))
+            remove_leftovers(path)
+        yield
+
 # %% ../../nbs/6_use/02_raster.ipynb #17000108
 def segment(
     path:str|Path,                      # GeoTIFF, PNG or JPEG with 3 or more bands; the first are red, green, blue
@@ -315,18 +325,19 @@ def segment(
     Raises
     ------
     ValueError
-        If the raster cannot be read, or the request makes no sense. The message names the file and the way out.
+        If the raster cannot be read, the request makes no sense, or another run writes the same map. The message names
+        the file and the way out.
     OSError
         If the map cannot be written. Nothing is left behind.
     KeyboardInterrupt
-        On Ctrl-C. The blocks that are done are kept in a hidden folder beside `out`."""
+        On Ctrl-C. The blocks that are done are kept in a hidden work folder beside `out`."""
     path, out = Path(path), Path(out)
     threshold = float(model.threshold if threshold is None else threshold)
     chances = [Path(probabilities)] if probabilities is not None else []
     check_request(path, words, [*chances, out], block_px, halo_px, threshold)
     words, name = list(words), path.name if progress else None
-    side, log = out.with_name(f"{out.name}.aux.xml"), out.with_name(f".{out.name}.blocks")
-    with kept_unless_error(log), open_raster(path) as src, rasterio.Env(GDAL_CACHEMAX=64), asking(model):
+    side, cache = out.with_name(f"{out.name}.aux.xml"), rasterio.Env(GDAL_CACHEMAX=64)
+    with alone_with(out, side, *chances), kept_unless_error(out) as log, open_raster(path) as src, cache, asking(model):
         limits, text_emb = stretch_limits(src), model.encode_words(words)
         answer = partial(answer_blocks, src, model, text_emb, threshold, limits)
         settings = dict(block_px=block_px, halo_px=halo_px, threshold=threshold, model=fingerprint(model, text_emb))
@@ -335,7 +346,7 @@ def segment(
             fill_log(log, request_of(path, words, **settings), blocks, depths_of(words, chances), answer, name)
             counts = write_answers(src, log, [kept for kept, _ in blocks], words, threshold, parts)
         told = dict(out=str(out), words=words, threshold=threshold, **told_of(src), **shares_of(counts, words))
-    shutil.rmtree(log, ignore_errors=True)
+        shutil.rmtree(log, ignore_errors=True)
     return told
 
 # %% ../../nbs/6_use/02_raster.ipynb #17000115

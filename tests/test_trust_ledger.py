@@ -1,0 +1,104 @@
+"The ledger of runs: nothing is lost between two programs, and what is wrong with the file is told by its name."
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rs_zeroseg.evidence.experiments import add_run, read_ledger
+
+ADD = """
+import sys
+from pathlib import Path
+from rs_zeroseg.evidence.experiments import add_run
+for seed in range(int(sys.argv[2]), int(sys.argv[3])):
+    add_run({"setting": {"seed": seed}, "metrics": {}}, Path(sys.argv[1]))
+"""
+
+
+def run_of(seed):
+    return {"setting": {"seed": seed}, "metrics": {}}
+
+
+def seeds(path):
+    return [r["setting"]["seed"] for r in read_ledger(path)]
+
+
+def test_two_programs_of_200_runs_leave_400(tmp_path):
+    ledger = tmp_path/"runs"/"ledger.jsonl"
+    halves = [("0", "200"), ("200", "400")]
+
+    programs = [subprocess.Popen([sys.executable, "-c", ADD, str(ledger), *half]) for half in halves]
+    codes = [program.wait() for program in programs]
+
+    assert codes == [0, 0]
+    assert sorted(seeds(ledger)) == list(range(400))
+    assert [seed for seed in seeds(ledger) if seed < 200] == list(range(200)), "each program's runs in their order"
+    assert [p.name for p in ledger.parent.iterdir()] == ["ledger.jsonl"]
+
+
+def test_a_run_is_on_the_disk_before_add_run_returns(tmp_path, monkeypatch):
+    "The bytes before the name, and the name of a new file after it."
+    synced, sync = [], os.fsync
+
+    def noted(file):
+        synced.append(os.path.isdir(f"/proc/self/fd/{file}"))
+        sync(file)
+    monkeypatch.setattr(os, "fsync", noted)
+
+    add_run(run_of(0), tmp_path/"runs"/"ledger.jsonl")
+
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("no list of open files here")
+    assert synced == [False, True, True]
+
+
+def test_a_last_line_without_end_is_told_and_not_glued_to(tmp_path):
+    ledger = tmp_path/"ledger.jsonl"
+    ledger.write_text(json.dumps(run_of(0)))
+
+    with pytest.warns(UserWarning, match=r"ledger\.jsonl: its last line had no end"):
+        add_run(run_of(1), ledger)
+
+    assert seeds(ledger) == [0, 1]
+
+
+def test_a_last_line_that_was_cut_short_is_kept_and_told(tmp_path):
+    ledger = tmp_path/"ledger.jsonl"
+    ledger.write_text(json.dumps(run_of(0)) + "\n" + json.dumps(run_of(1))[:9])
+
+    with pytest.warns(UserWarning, match="its last line had no end"):
+        add_run(run_of(2), ledger)
+
+    with pytest.raises(ValueError, match=r"ledger\.jsonl, line 2: not a run .*; remove that line"):
+        read_ledger(ledger)
+    assert json.loads(ledger.read_text().splitlines()[2]) == run_of(2), "the new run is whole"
+
+
+@pytest.mark.parametrize("line", [b'{"setting": {"seed": 1}, "metrics": \xff}', b"\x00", b"[]", b"3", b"null",
+                                  b'{"setting": {"seed": []}, "metrics": {}}', b'{"setting": {}, "metrics": 3}'])
+def test_a_bad_byte_and_a_line_that_is_no_run_are_told(tmp_path, run, line):
+    ledger = tmp_path/"ledger.jsonl"
+    ledger.write_bytes(json.dumps(run_of(0)).encode() + b"\n" + line + b"\n")
+
+    done = run("experiment", "table6", "--ledger", ledger)
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: {ledger}, line 2: not a run (") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_is_told_and_leaves_the_ledger(tmp_path):
+    ledger = tmp_path/"ledger.jsonl"
+    add_run(run_of(0), ledger)
+    before = ledger.read_bytes()
+    limit = ("import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 9},)*2)\n")
+
+    done = subprocess.run([sys.executable, "-c", limit + ADD, str(ledger), "1", "2"], capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        f"{ledger}: could not be written (File too large); make room, or choose another folder")
+    assert ledger.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["ledger.jsonl"]
