@@ -21,14 +21,14 @@ from rs_zeroseg.data.vocab import ABSENT, tier
 from rs_zeroseg.evidence import experiments
 from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket
 from rs_zeroseg.evidence.real_ground import closed_loss, withhold
-from rs_zeroseg.model.budget import peak_memory_mb
+from rs_zeroseg.model.budget import count_parameters, macs, peak_memory_mb
 from rs_zeroseg.model.checkpoint import load, save
 from rs_zeroseg.model.dsfe import resize
 from rs_zeroseg.model.freezing import apply_freeze
 from rs_zeroseg.model.pocket_encoders import PocketViT
 from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter, to_image, whole_cells
-from rs_zeroseg.training import costs, finetune, pretrain, segmentation
+from rs_zeroseg.training import costs, doctor, finetune, machine, pretrain, segmentation
 from rs_zeroseg.training.crops import Crops, batches_of, pocket_crops, pocket_scenes
 from rs_zeroseg.training.loop import TrainConfig, fit, learning_rate, parameter_groups
 from rs_zeroseg.training.resume import Metrics
@@ -622,3 +622,37 @@ def test_peak_memory_is_in_megabytes():
     now = psutil.Process().memory_info().rss/1e6
 
     assert block.nbytes > 1e8 and peak_memory_mb() == pytest.approx(now, rel=.05)
+
+
+# ---- what a run costs
+
+def test_multiply_adds_are_counted_once():
+    "A product of 2x3 and 3x4 has 24 of them."
+    assert macs(lambda: torch.zeros(2, 3) @ torch.zeros(3, 4)) == 24
+
+
+def test_frozen_parameters_are_not_trainable():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model[0].requires_grad_(False)
+
+    assert count_parameters(model) == {"total": 9, "trainable": 3, "parts": {"0": 6, "1": 3}}
+
+
+@pytest.mark.parametrize("free, fits", [((9e9, 5e9), False), ((5e9, 9e9), False), ((9e9, 7e9), True)])
+def test_the_fullest_card_decides(monkeypatch, free, fits):
+    monkeypatch.setattr(machine, "_need", lambda *args: 6e9)
+    cards = [machine.GPU("a card", int(1e10), int(size)) for size in free]
+
+    assert machine.check_memory("paper", TrainConfig(), cards).ok == fits
+
+
+def test_a_run_writes_two_checkpoints_and_a_model(monkeypatch):
+    "A checkpoint is written before the one before it is removed."
+    monkeypatch.setattr(machine, "step_memory", lambda *args, **options: {"weights": 10, "moments": 4})
+
+    assert machine.run_size(PRESETS["pocket"]) == 2*14 + 10
+
+
+@pytest.mark.parametrize("pairs, published, ok", [(9, 10, False), (10, 10, True), (99, None, False), (100, None, True)])
+def test_a_part_of_a_set_does_not_pass_for_the_set(pairs, published, ok):
+    assert doctor._check_pairs("FLAIR", "data", pairs, published, "again").ok == ok
