@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rs_zeroseg.data.files import download, file_hash
+from rs_zeroseg.data.files import download, file_hash, one_run
 from rs_zeroseg.data.labels import IGNORE, LabelSet, write_labels
 from rs_zeroseg.data.prepare import put, read_manifest
 from rs_zeroseg.data.recipes import members, take
+from rs_zeroseg.data.vocab import shown
 
 PAGE = "https://www.kaggle.com/datasets/humansintheloop/semantic-segmentation-of-aerial-imagery"
 URL = "https://www.kaggle.com/api/v1/datasets/download/humansintheloop/semantic-segmentation-of-aerial-imagery"
@@ -115,12 +116,21 @@ def is_done(out: Path, tiles: list[int]) -> bool:
     )
 
 
+def earlier(out: Path) -> set[str]:
+    "The images and masks that an earlier run has written into `out`. ValueError if the manifest there is not ours."
+    path, manifest = out / "manifest.json", read_manifest(out)
+    if not path.exists():
+        return set()
+    if manifest is None or manifest.get("source") != URL:
+        raise ValueError(f"{path}: not written by this script; move it away or choose another --out")
+    return {name for name in manifest["files"] if re.fullmatch(r"(images|masks)/tile\d+_part\d{3}\.(jpg|png)", name)}
+
+
 def build(found: dict, source: Path, out: Path, tiles: list[int]) -> int:
     "Convert what `members` found in the archive or folder `source` into `out`; the number of pairs."
     pairs = find_pairs(list(found))
     check_pairs(pairs, tiles, source)
-    old, files = out / "manifest.json", {}
-    stale = set(json.loads(old.read_text(encoding="utf-8"))["files"]) if old.exists() else set()
+    old, stale, files = out / "manifest.json", earlier(out), {}
     old.unlink(missing_ok=True)  # from here to the end `out` is not whole
     for (tile, part), pair in sorted(pairs.items()):
         if tile not in tiles:
@@ -172,17 +182,17 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"{source}: no such file or folder")
         if source.is_file() and not zipfile.is_zipfile(source):
             raise ValueError(f"{source}: not a zip file; download it from {PAGE} and give it with --archive")
-        with members([source]) as found:
+        with one_run(options.out), members([source]) as found:
             count = build(found, source, options.out, tiles)
     except RuntimeError as error:
         print(
-            f"{error}\nDownload 'archive.zip' from {PAGE} (button 'Download', free account), then: "
+            f"{shown(str(error))}\nDownload 'archive.zip' from {PAGE} (button 'Download', free account), then: "
             f"python data_scripts/dubai.py --archive archive.zip --out {options.out}",
             file=sys.stderr,
         )
         return 2
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(shown(str(error)), file=sys.stderr)
         return 2
     print(f"{options.out}: {count} images of tiles {', '.join(map(str, tiles))}; {LICENCE}; {CITATION}")
     return 0
@@ -192,4 +202,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(130)

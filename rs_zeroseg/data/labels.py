@@ -15,6 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .files import whole_files
+from .vocab import CONTROL
 
 # %% ../../nbs/1_data/09_labels.ipynb #04000007
 IGNORE = 255                      # in a mask: this pixel counts for nothing
@@ -45,6 +46,15 @@ def _kept(name:str, categories:list[dict]) -> list[dict]:
         raise ValueError(f"labels of {name}: {len(kept)} categories; 1 to {IGNORE - 1} are possible")
     return kept
 
+
+def _check_text(*texts:str) -> None:
+    "ValueError if one of them is no text, or holds a character that a terminal would obey."
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} stands where a text should be")
+        if CONTROL.search(text):
+            raise ValueError(f"{text!a} holds a control character; type it anew")
+
 # %% ../../nbs/1_data/09_labels.ipynb #8bf75a81
 @dataclass
 class LabelSet:
@@ -53,18 +63,21 @@ class LabelSet:
     Raises
     ------
     ValueError
-        If a value is no whole number or colour, is listed twice or has no name, or if there are 0 or over 254."""
+        If a value is no whole number or colour, is listed twice or has no name, if there are 0 or over 254, or if a
+        name or another text holds a control character."""
     name:str                      # of the data set
     categories:list[dict]         # as in labels.json: value, name, synonyms, colour, novel, ignore
     licence:str=""                # of the imagery and the labels
     citation:str=""               # whom to name
 
     def __post_init__(self):
+        _check_text(self.name, *self.licence.splitlines(), *self.citation.splitlines())
         kept = _kept(self.name, self.categories)
         self.words = [c["name"] for c in kept]                          # canonical words; position = 0-based index
         self.synonyms = [list(c.get("synonyms", [])) for c in kept]     # per category, other words for the same thing
         self.colours = [c.get("colour") for c in kept]                  # '#rrggbb' or None, per category
         self.novel = [bool(c.get("novel")) for c in kept]               # True: no pixel label in training
+        _check_text(*self.words, *(w for words in self.synonyms for w in words))
         self.by_colour = isinstance(kept[0]["value"], str)              # masks hold colours, not numbers
         # code in the file -> 0-based index or IGNORE
         self.table = {_code(c["value"]): IGNORE for c in self.categories}

@@ -42,6 +42,7 @@ from rs_zeroseg.data.files import (
 from .imagery import mask_codes, reading, scale_to_unit, stretch_limits
 from .labels import IGNORE, LabelSet, read_labels, write_labels
 from .recipes import Layout, Recipe, image_file, members, rgb, take
+from .vocab import shown
 
 # %% ../../nbs/1_data/12_prepare.ipynb #26000018
 def tile_cuts(
@@ -191,8 +192,8 @@ def is_prepared(
             return False
     except ValueError:
         return False
-    files = tqdm(manifest["files"].items(), desc="checking", unit="file", leave=False, mininterval=1)
-    return all((out / name).is_file() and file_hash(out / name) == digest for name, digest in files)
+    with tqdm(manifest["files"].items(), desc="checking", unit="file", leave=False, mininterval=1) as files:
+        return all((out / name).is_file() and file_hash(out / name) == digest for name, digest in files)
 
 # %% ../../nbs/1_data/12_prepare.ipynb #665eb87a
 def _tried(recipe, layout, found, out, item):
@@ -214,16 +215,17 @@ def _convert_all(recipe, layout, pairs, found, out):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")                # no georeference, stretched: known and meant
             results = pool.map(partial(_tried, recipe, layout, found, out), pairs.items())
-            for done in tqdm(results, total=len(pairs), desc=recipe.name, unit="image"):
-                if isinstance(done, str):
-                    bad.append(done)
-                    if len(bad) == BAD_FILES:
-                        break
-                    continue
-                made, (H, W), pixels = done
-                files |= made
-                sizes[f"{W}x{H}"] += 1
-                counts += pixels
+            with tqdm(results, total=len(pairs), desc=recipe.name, unit="image") as bar:
+                for done in bar:
+                    if isinstance(done, str):
+                        bad.append(done)
+                        if len(bad) == BAD_FILES:
+                            break
+                        continue
+                    made, (H, W), pixels = done
+                    files |= made
+                    sizes[f"{W}x{H}"] += 1
+                    counts += pixels
     finally:
         pool.shutdown(cancel_futures=True)
     if bad:
@@ -374,9 +376,10 @@ def main(
         print(f"{out}: {summary(prepare(recipe, sources, out, options.split))}")
         return 0
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
     except OSError as error:
-        print(_why(error, out), file=sys.stderr)
+        print(shown(_why(error, out)), file=sys.stderr)
     except (ValueError, RuntimeError) as error:
-        print(error, file=sys.stderr)
+        print(shown(str(error)), file=sys.stderr)
     return 2

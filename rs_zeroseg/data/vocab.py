@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['CATEGORIES', 'NEVER_CAPTIONED', 'BASE', 'NOVEL', 'WIDER', 'UNSEEN_WIDER', 'ABSENT', 'TEMPLATES', 'LANDDISCOVER50K',
-           'DATASETS', 'Category', 'caption_words', 'unseen_words', 'tier', 'prompts', 'DatasetVocabulary']
+           'DATASETS', 'CONTROL', 'Category', 'caption_words', 'unseen_words', 'tier', 'prompts', 'DatasetVocabulary',
+           'shown']
 
 # %% ../../nbs/1_data/02_vocab.ipynb #01000002
+import re
 from dataclasses import dataclass
 
 # %% ../../nbs/1_data/02_vocab.ipynb #01000005
@@ -263,3 +265,12 @@ DATASETS = {
         pool, grass""",
         "Background, building-flooded, building-non-flooded, road-flooded, road-non-flooded"),
 }
+
+# %% ../../nbs/1_data/02_vocab.ipynb #5d8e0002
+# what a terminal obeys (C0, DEL, C1), half characters, marks that turn the direction of writing, no characters
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
+
+def shown(text:str) -> str:   # of anywhere
+    "A text as a terminal may get it: every control character stands as its code, ESC as \\x1b."
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

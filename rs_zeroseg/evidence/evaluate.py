@@ -97,8 +97,9 @@ def evaluate(
         raise ValueError(f"{len(words)} words for {len(labels.words)} categories of {labels.name}: give one for each")
 
     text_emb, confusion = model.encode_words(words), ConfusionMatrix(len(words))
-    for item in tqdm(dataset, total=len(dataset), desc=labels.name, unit="image", disable=not progress):
-        confusion.add(predict(model, item["image"], text_emb, threshold), item["mask"])
+    with tqdm(dataset, total=len(dataset), desc=labels.name, unit="image", disable=not progress) as bar:
+        for item in bar:
+            confusion.add(predict(model, item["image"], text_emb, threshold), item["mask"])
 
     tiers = ["novel" if novel else "base" for novel in labels.novel]
     return report(confusion, labels.words, words, tiers, model.threshold if threshold is None else threshold)
@@ -142,8 +143,8 @@ def evaluate_pocket(
     names = DOMAINS[domain].words
     questions = [list(names), *([CATEGORIES[c].unseen[i] for c in names] for i in (0, 1))]
 
-    seeds = tqdm(range(seed0, seed0 + n), desc=domain, unit="scene", disable=not progress)
-    counts, false = _count_tiers(model, (make_scene(seed, domain, size) for seed in seeds), names, questions)
+    with tqdm(range(seed0, seed0 + n), desc=domain, unit="scene", disable=not progress) as seeds:
+        counts, false = _count_tiers(model, (make_scene(seed, domain, size) for seed in seeds), names, questions)
 
     tables = [report(c, names, q, [tier(w) for w in q]).table for c, q in zip(counts, questions)]
     everything = Report(pd.concat(tables, ignore_index=True), counts[0].pixel_accuracy(), 0.)

@@ -133,7 +133,8 @@ def check_data(
         todo = f"{command} (it downloads the set, or says what to fetch by hand)"
         return Check(name, False, f"{shown}: missing", todo)
     manifest = read_manifest(folder) or {}
-    if not {"data", "split", "pairs", "published", "files"} <= manifest.keys():
+    ours = {"data", "split", "pairs", "published", "files"} <= manifest.keys() and isinstance(manifest["pairs"], int)
+    if not ours or not isinstance(manifest["published"], int|None):
         return Check(name, False, f"{shown}: its manifest.json is missing or damaged", again)
     if (manifest["data"], manifest["split"]) != (name, split):
         return Check(name, False, f"{shown}: holds {manifest['data']}, {manifest['split']}", again)

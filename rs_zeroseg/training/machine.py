@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from ..data.vocab import shown
 from ..model.segmenter import PRESETS, StreamConfig
 from .costs import measure_step, step_memory
 from .loop import TrainConfig, native_precision
@@ -41,8 +42,8 @@ def healthy(checks:list[Check]) -> bool:
 def report(checks:list[Check]) -> str:
     "One line per check, then what to do."
     width = max(len(check.name) for check in checks)
-    lines = [f"{MARKS[check.ok]:<7}  {check.name:<{width}}  {check.found}" for check in checks]
-    todo = dict.fromkeys(check.todo for check in checks if check.ok is False)        # each advice once
+    lines = [f"{MARKS[check.ok]:<7}  {check.name:<{width}}  {shown(check.found)}" for check in checks]
+    todo = dict.fromkeys(shown(check.todo) for check in checks if check.ok is False)        # each advice once
     if todo:
         end = ["What to do:", *(f"{i}. {text}" for i, text in enumerate(todo, 1))]
     else:

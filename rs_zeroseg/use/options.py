@@ -4,32 +4,35 @@
 
 # %% auto #0
 __all__ = ['EXTRAS', 'checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option', 'json_option', 'POLICIES',
-           'clip_policy', 'rsi_policy', 'foreseen', 'one_line', 'missing_extra', 'Commands', 'split_words', 'table',
-           'word_rows', 'ready']
+           'clip_policy', 'rsi_policy', 'foreseen', 'one_line', 'missing_extra', 'CtrlC', 'Commands', 'split_words',
+           'table', 'word_rows', 'ready']
 
 # %% ../../nbs/6_use/12_options.ipynb #6u081300
+import signal
+import threading
 import warnings
 from typing import TYPE_CHECKING
 
 import click
 
-from ..data.vocab import tier
+from ..data.vocab import shown, tier
 
 if TYPE_CHECKING:
     from rs_zeroseg.model.segmenter import Segmenter
 
 # %% ../../nbs/6_use/12_options.ipynb #6u08000a
 def foreseen(
-    error:Exception,   # what a command raised
+    error:BaseException,   # what a command raised
 )->bool:
     "Is this an error of the input, told in one line, rather than a defect of the program?"
-    known = isinstance(error, (ValueError, OSError, MemoryError)) or type(error) is RuntimeError
+    inputs = ValueError, OSError, MemoryError, FloatingPointError
+    known = isinstance(error, inputs) or type(error) is RuntimeError
     return known or type(error).__module__.startswith(("rasterio", "safetensors"))
 
 
 def one_line(message:Warning|Exception|str) -> str:
-    "A message without its line ends."
-    return " ".join(str(message).split())
+    "A message without its line ends, and with the code of each character that a terminal would obey."
+    return shown(" ".join(str(message).split()))
 
 # %% ../../nbs/6_use/12_options.ipynb #6u08000d
 EXTRAS = {
@@ -49,25 +52,47 @@ def missing_extra(
                     f"run `pip install -e \".[{extra}]\"` in the checkout")
     return None
 
+# %% ../../nbs/6_use/12_options.ipynb #5d8e0004
+class CtrlC:
+    "While the block runs, `pressed` says whether Ctrl-C was pressed. It raises KeyboardInterrupt as ever."
+    def __enter__(self):
+        self.pressed = False
+        here = threading.current_thread() is threading.main_thread()
+        self.ours = here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self.ours:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, *_):
+        self.pressed = True
+        raise KeyboardInterrupt
+
+    def __exit__(self, *_):
+        if self.ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # %% ../../nbs/6_use/12_options.ipynb #20000005
 class Commands(click.Group):
     "A group whose commands end with 2 and one line on bad input, and with 130 when interrupted."
     def invoke(self, ctx:click.Context):
-        "Run the command; translate its warnings and errors."
-        with warnings.catch_warnings():
+        "Run the command and translate its warnings and errors."
+        with warnings.catch_warnings(), CtrlC() as ctrl_c:
             warnings.showwarning = lambda message, *_, **__: click.echo(f"Note: {one_line(message)}", err=True)
             try:
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
             except KeyboardInterrupt as stopped:
-                told = f"interrupted: {stopped}" if str(stopped) else "interrupted"
-                click.echo(told, err=True)
-                ctx.exit(130)
-            except Exception as error:
-                click.echo(f"Error: {self.told(error)}", err=True)
-                ctx.exit(2)
+                told, code = f"interrupted: {stopped}" if str(stopped) else "interrupted", 130
+            except (Exception, SystemExit) as error:
+                told, code = ("interrupted", 130) if ctrl_c.pressed else (f"Error: {self.told(error)}", 2)
+            else:
+                if not ctrl_c.pressed:
+                    return result
+                told, code = "interrupted", 130
+            click.echo(told, err=True)
+            ctx.exit(code)
 
-    def told(self, error:Exception) -> str:
-        "An error in one line; one that is a defect of the program is raised again."
+    def told(self, error:BaseException) -> str:
+        "An error in one line. One that is a defect of the program is raised again."
         if isinstance(error, ModuleNotFoundError) and (wanted := missing_extra(error)):
             return wanted
         if not foreseen(error):
@@ -86,7 +111,7 @@ def _cell(value):
     "A value as it stands in a table."
     if value is None or value != value:                    # nan is not equal to itself
         return "-"
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"{value:.1f}" if isinstance(value, float) else shown(str(value))
 
 
 def table(

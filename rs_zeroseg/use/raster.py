@@ -232,9 +232,11 @@ def fill_log(
     pixels = [kept.width*kept.height for kept, _ in blocks]
     with block_log(folder, request, pixels, depths) as (done, log):
         answered = answer(blocks[done:], log)
+        shown = tqdm(answered, total=len(blocks), initial=done, unit="block", desc=name, disable=name is None)
         try:
-            for _ in tqdm(answered, total=len(blocks), initial=done, unit="block", desc=name, disable=name is None):
-                done += 1
+            with shown as bar:
+                for _ in bar:
+                    done += 1
         except KeyboardInterrupt:
             told = f"{done} of {len(blocks)} blocks are kept; the same request goes on from there"
             raise KeyboardInterrupt(told) from None
