@@ -41,8 +41,8 @@ test-browser: $(STAMP)    ## the explorers in JupyterLab and as a page, driven i
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
 
-soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, and 30 min of random events on an explorer
-	SOAK_KILLS=20 EVENT_SECONDS=1800 python -m pytest tests/test_soak.py tests/test_events.py -q -rP
+soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, and 30 min of random events on an explorer
+	SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py -q -rP
 
 mutants: $(STAMP)    ## plant about a hundred faults in a copy, one at a time, and list those that no test notices (15 min)
 	python tools/mutants.py

@@ -122,9 +122,11 @@ def test_the_name_of_a_file_is_not_printed_raw(drawn, run, tmp_path):
 SAMPLE = recipes.Sample(tuple((f"toy.zip/img/{n}.png", f"toy.zip/lbl/{n}.png") for n in (1, 2)), size=(40, 48))
 LAYOUT = recipes.Layout(r"img/(\d+)\.png$", r"lbl/(\d+)\.png$", (1, 2), {"all": ("", None)}, SAMPLE)
 RECIPE = recipes.Recipe("FLAIR", (("roof", "#ff0000", ""), ("lake", "#0000ff", "")), (LAYOUT,), "none", "nobody")
-NOT_OURS = ["[]", "3", "{", "\x00", '{"files": 3}', '{"data": "FLAIR", "split": "all"}', '{"files": {"a": 1}, "data": 7}',
-            '{"data": "FLAIR", "split": "all", "files": ["a"]}', '{"data": "\\u001b[2J", "split": "all", "files": {}}',
+NOT_OURS = ["[]", "3", "{", "\x00", '{"files": 3}', '{"data": "FLAIR", "split": "all"}',
+            '{"files": {"a": 1}, "data": 7}', '{"data": "FLAIR", "split": "all", "files": ["a"]}',
+            '{"data": "\\u001b[2J", "split": "all", "files": {}}',
             '{"data": "FLAIR", "split": "all", "files": {}, "pairs": "many", "published": []}']
+
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_a_manifest_that_is_not_ours_is_missing_to_the_doctor(run, tmp_path, con
 # ---- a damaged zip
 
 def test_a_flipped_bit_anywhere_in_a_zip_is_one_line(archive, tmp_path, capsys):
-    "300 archives with a wrong bit: prepared all the same, where it does no harm, or refused by name. Never a traceback."
+    "300 archives with a wrong bit: prepared, where it does no harm, or refused by name. Never a traceback."
     whole, draw, codes = archive.read_bytes(), random.Random(0), []
     directory = whole.index(b"PK\x01\x02")
     for n in range(300):

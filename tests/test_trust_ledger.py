@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
-from rs_zeroseg.evidence.experiments import add_run, read_ledger
+from rs_zeroseg.evidence.experiments import LEDGER, add_run, ours, read_ledger
 
 ADD = """
 import sys
@@ -102,3 +103,9 @@ def test_a_full_disk_is_told_and_leaves_the_ledger(tmp_path):
     assert done.stderr.splitlines()[-1].endswith(
         f"{ledger}: could not be written (File too large); make room, or choose another folder")
     assert ledger.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["ledger.jsonl"]
+
+
+def test_a_run_that_stands_twice_counts_once():
+    records = read_ledger(LEDGER)
+
+    pd.testing.assert_frame_equal(ours("table6", records + records), ours("table6", records))

@@ -350,10 +350,11 @@ def ours(
     base:Setting=Setting(),     # what all rows share
 )->pd.DataFrame:                # row (label of the paper), column, mean, half, n; a row without runs is not there
     "What our runs say for each row and column of a table, pocket scale, percent."
+    once = {Setting(**r["setting"]): r for r in records}          # a run that stands twice counts once
     rows = []
     for label, setting in settings_of(table, base).items():
         any_seed = replace(setting, seed=0)
-        found = [r for r in records if replace(Setting(**r["setting"]), seed=0) == any_seed]
+        found = [r for known, r in once.items() if replace(known, seed=0) == any_seed]
         if not found:
             continue
         for column in (*DATASET_COLUMNS, "Avg"):

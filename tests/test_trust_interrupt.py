@@ -1,0 +1,114 @@
+"""Ctrl-C ends every command with 130 and one line, whenever it comes after the command has begun.
+
+Each command is a process that gets SIGINT after a random delay, as does all that it has started (`make soak` does
+it 5 times, INTERRUPTS). JupyterLab is tried without a terminal: on one it asks first, and after a yes it ends with 0.
+"""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
+from rs_zeroseg.training.loop import TrainConfig
+from rs_zeroseg.training.pretrain import pretrain
+from rs_zeroseg.use.cli import main
+
+TIMES = int(os.environ.get("INTERRUPTS", 1))
+LONGEST = 5        # seconds until Ctrl-C; a command that is done before is started again and interrupted sooner
+BEGIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)   # a test in the background would hand on "ignored"
+from rs_zeroseg.use.cli import main
+print("begun", file=sys.stderr, flush=True)
+main(prog_name="rs_zeroseg")
+"""
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a signal on Linux and macOS")
+SMALL = TrainConfig(steps=2, batch_size=2, save_every=2, precision="no")
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    "What the commands read: a raster, a small data set, and a folder that `pretrain` made in two steps."
+    folder = tmp_path_factory.mktemp("given")
+    write_scene(make_scene(0, size=512), folder/"town.tif")
+    write_domain("flair", folder/"set", 2, size=64)
+    pretrain(folder/"encoders", scenes=2, vlm_plan=SMALL, rsi_plan=SMALL, progress=False)
+    return folder
+
+
+def long_ones(given, out):
+    "Command -> its arguments; most of them would run for minutes."
+    pocket = ("--data", given/"set", "--preset", "pocket", "--crop-px", 64, "--batch-size", 2, "--workers", 1)
+    server = ("--no-browser", "--ServerApp.port=0", "--allow-root")
+    return {
+        "segment": (given/"town.tif", "--words", ",".join(f"word {n}" for n in range(3000)), "--out", out/"map.tif"),
+        "demo": ("--out", out),
+        "evaluate": ("--pocket", "-n", 500),
+        "pretrain": ("--out", out),
+        "train": ("--encoders", given/"encoders", "--out", out, "--steps", 3000),
+        "finetune": (*pocket, "--steps", 3000, "--out", out),
+        "experiment": ("table6", "--ledger", out/"ledger.jsonl", "--seeds", 50),
+        "doctor": ("--preset", "pocket", "--data", given, "--out", out),
+        "budget": ("--preset", "paper"),
+        "bench raster": ("--size", 6000),
+        "bench query": ("--preset", "pocket"),
+        "bench step": ("--preset", "pocket", "--steps", 3000, "--crop-px", 64),
+        "bench models": ("--preset", "pocket"),
+        "lab": server,
+        "lab --app": ("losses", "--no-browser", "--Voila.port=0"),
+    }
+
+
+COMMANDS = ("segment", "demo", "evaluate", "pretrain", "train", "finetune", "experiment", "doctor", "budget",
+            "bench raster", "bench query", "bench step", "bench models", "lab", "lab --app")
+
+
+def interrupted(args, delay, log):
+    "Exit code and standard error of a command that gets Ctrl-C so many seconds after it began; was it still at work?"
+    with open(log, "w") as errors:
+        pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
+        process = subprocess.Popen([sys.executable, "-c", BEGIN, *map(str, args)], **pipes)
+        try:
+            while "begun" not in log.read_text() and process.poll() is None:
+                time.sleep(.02)
+            time.sleep(delay)
+            at_work = process.poll() is None
+            if at_work:
+                os.killpg(process.pid, signal.SIGINT)
+            return process.wait(240), log.read_text(), at_work
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ctrl_c_ends_with_130(given, tmp_path, name):
+    draw, ends, longest = random.Random(name), 0, LONGEST
+    for n in range(TIMES + 5):
+        (tmp_path/str(n)).mkdir()
+        args = [*name.split(), *long_ones(given, tmp_path/str(n))[name]]
+
+        code, told, at_work = interrupted(args, draw.uniform(0, longest), tmp_path/f"{n}.log")
+
+        if code in (0, 1) and (not at_work or name in ("budget", "doctor")):   # done before, or just then
+            longest /= 3
+            continue
+        assert code == 130, (n, code, told[-1500:])
+        assert "Traceback" not in told, told[-3000:]
+        last = told.splitlines()[-1]
+        assert last == "interrupted" or last.startswith("interrupted: "), told[-500:]
+        ends += 1
+        if ends == TIMES:
+            return
+    pytest.fail(f"{name} was always done before Ctrl-C came")
+
+
+def test_every_command_is_tried():
+    tried = {name.split()[0] for name in COMMANDS}
+    assert tried == set(main.commands)
+    assert {f"bench {name}" for name in main.commands["bench"].commands} <= set(COMMANDS)
