@@ -58,9 +58,9 @@ class ConfusionMatrix:
         rule:str="present",   # which words have one, a key of `MIOU_RULES`
     )->torch.Tensor:
         "(K,) IoU in percent; nan for a word that has none by the rule, so that it enters no mean."
-        hits, truth = self.counts[:, :-1].diagonal(), self.counts.sum(1)
+        hits, truth = self.counts[:, :-1].diagonal().double(), self.counts.sum(1)
         union = truth + self.counts[:, :-1].sum(0) - hits                      # TP + FN + FP
-        has_one = union > 0 if rule == "predicted-too" else truth > 0
+        has_one = {"present": truth > 0, "predicted-too": union > 0}[rule]
         return torch.where(has_one, 100*hits/union.clamp(min=1), torch.nan)
 
     def pixel_accuracy(self) -> float:
@@ -109,14 +109,7 @@ def report(
     miou_rule:str="present",    # which words enter the means, a key of `MIOU_RULES`
     protocol:str="native",      # by which the labels were made
 )->Report:
-    """The table of a confusion matrix.
-
-    Raises
-    ------
-    ValueError
-        If the rule is unknown."""
-    if miou_rule not in MIOU_RULES:
-        raise ValueError(f"the rule {miou_rule!r} of the mean is unknown: take {' or '.join(MIOU_RULES)}")
+    "The table of a confusion matrix."
     named = dict(category=categories, word=words, tier=tiers)
     numbers = dict(iou=confusion.iou(miou_rule).numpy(), pixels=confusion.counts.sum(1).numpy())
     return Report(pd.DataFrame(named | numbers), confusion.pixel_accuracy(), threshold, miou_rule, protocol)
