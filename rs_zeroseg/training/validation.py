@@ -7,6 +7,7 @@ __all__ = ['CROPS', 'CROP_PX', 'PIXEL_STEP', 'Validation']
 
 # %% ../../nbs/3_training/10_validation.ipynb #3v100002
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from ..data.labels import IGNORE
 from ..model.checkpoint import only_ours, save
 from ..model.metrics import best_threshold, known_and_unknown, report
 from ..model.protocols import PROTOCOLS, count_pixels
-from ..model.segmenter import Segmenter
+from ..model.segmenter import Features, Segmenter
 from .resume import forget_after
 
 # %% ../../nbs/3_training/10_validation.ipynb #3v100005
@@ -41,8 +42,7 @@ class Validation:
         protocol:str="native",     # a key of `PROTOCOLS`
     ):
         folder = Path(data)
-        places = folder/"images", folder/"masks", folder/"labels.json"
-        self.images, self.crops = FolderDataset(*places), FolderDataset(*places, crop=CROP_PX)
+        self.images = FolderDataset(folder/"images", folder/"masks", folder/"labels.json")
         self.words = self.images.words
         if len(self.words) < 2:
             raise ValueError(f"{folder}: one category only, so nothing can be left out of a question; give another set")
@@ -88,24 +88,33 @@ def measure(self:Validation, model:Segmenter) -> dict:
     return about | report(confusion, self.words, self.words, tiers, 0., protocol=self.protocol).as_dict()
 
 # %% ../../nbs/3_training/10_validation.ipynb #3v100011
-CROPS, CROP_PX, PIXEL_STEP = 64, 512, 4   # what a threshold is calibrated on: crops, their side, and every such pixel
+CROPS, CROP_PX, PIXEL_STEP = 64, 512, 4   # what a threshold is calibrated on: images, side of their middle, pixels
+
+
+def _middle(image:torch.Tensor) -> torch.Tensor:
+    "The middle of (...,H,W), `CROP_PX` high and wide where there is as much."
+    top, left = (max(0, side - CROP_PX)//2 for side in image.shape[-2:])
+    return image[..., top:top + CROP_PX, left:left + CROP_PX]
+
+
+def _asked(images:FolderDataset, model:Segmenter) -> Iterator[tuple[Features, torch.Tensor]]:
+    "For `known_and_unknown`: some of the images, and the pixels of their masks that count."
+    n = min(CROPS, len(images))
+    for i in range(n):
+        item = images[i*len(images)//n]
+        mask = _middle(item["mask"])
+        thin = torch.full_like(mask, IGNORE)
+        thin[::PIXEL_STEP, ::PIXEL_STEP] = mask[::PIXEL_STEP, ::PIXEL_STEP]
+        with torch.inference_mode():
+            yield model.encode_image(_middle(item["image"])[None]), thin
 
 
 @patch
 def threshold_for(self:Validation, model:Segmenter) -> float:
-    "The calibrated threshold of a model; its own, where the crops show no labelled pixel."
-    n, training = min(CROPS, len(self.crops)), model.training
-
-    def asked():
-        for i in range(n):
-            item = self.crops[i*len(self.crops)//n]
-            thin = torch.full_like(item["mask"], IGNORE)
-            thin[::PIXEL_STEP, ::PIXEL_STEP] = item["mask"][::PIXEL_STEP, ::PIXEL_STEP]
-            with torch.inference_mode():
-                yield model.encode_image(item["image"][None]), thin
-
+    "The calibrated threshold of a model; its own, where the images show no labelled pixel."
+    training = model.training
     model.eval()
-    known, unknown = known_and_unknown(model, asked(), model.encode_words(self.words))
+    known, unknown = known_and_unknown(model, _asked(self.images, model), model.encode_words(self.words))
     model.train(training)
     return best_threshold(known, unknown) if len(known) and len(unknown) else model.threshold
 
