@@ -30,7 +30,15 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from tqdm.auto import tqdm
 
-from .files import WriteError, download, file_hash, remove_leftovers, whole_files, whole_folder
+from rs_zeroseg.data.files import (
+    WriteError,
+    download,
+    file_hash,
+    one_run,
+    remove_leftovers,
+    whole_files,
+    whole_folder,
+)
 from .imagery import mask_codes, reading, scale_to_unit, stretch_limits
 from .labels import IGNORE, LabelSet, read_labels, write_labels
 from .recipes import Layout, Recipe, image_file, members, rgb, take
@@ -165,7 +173,8 @@ def read_manifest(out:str|Path) -> dict|None:   # folder of a prepared set
         found = json.loads((Path(out) / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    ours = isinstance(found, dict) and isinstance(found.get("files"), dict)
+    return found if ours else None
 
 # %% ../../nbs/1_data/12_prepare.ipynb #bacad02d
 def is_prepared(
@@ -223,11 +232,12 @@ def _convert_all(recipe, layout, pairs, found, out):
 
 # %% ../../nbs/1_data/12_prepare.ipynb #2600002e
 def _only_ours(recipe, out):
-    "ValueError if the folder holds a file that this recipe has not written; the message names it."
+    "ValueError if the folder holds a file or a link that this recipe has not written. The message names it."
     old = read_manifest(out) or {}
     ours = {"manifest.json", *old["files"]} if old.get("data") == recipe.name else set()
     for path in out.rglob("*"):
-        if path.is_file() and path.relative_to(out).as_posix() not in ours:
+        folder = path.is_dir() and not path.is_symlink()
+        if not folder and path.relative_to(out).as_posix() not in ours:
             raise ValueError(f"{path}: not written by this script, and the folder would be replaced; "
                              "move it away or choose another --out")
 
@@ -243,22 +253,32 @@ def prepare(
     Raises
     ------
     ValueError
-        If something is missing or damaged. Then `out` is as it was before."""
+        If something is missing or damaged, if `out` holds what this recipe has not written, or if another run is
+        at work on it. Then `out` is as it was before."""
     out, split = Path(out), split or recipe.splits[0]
-    _only_ours(recipe, out)
-    remove_leftovers(out)
-    with members(sources) as found, whole_folder(out) as part:
-        layout = recipe.layout_of(found, split)
-        pairs, unpaired = layout.pairs(found, split)
-        files, sizes, counts = _convert_all(recipe, layout, pairs, found, part)
-        write_labels(recipe.labels(), part / "labels.json")
-        files["labels.json"] = file_hash(part / "labels.json")
-        names = [name for name, _, _ in recipe.categories]
-        pixels = dict(zip([*names, "ignored"], counts[[*range(len(names)), IGNORE]].tolist()))
-        manifest = dict(data=recipe.name, licence=recipe.licence, citation=recipe.citation, pairs=len(pairs),
-                        unpaired=unpaired, sizes=dict(sizes), pixels=pixels, files=files, split=split,
-                        published=layout.splits[split][1])
-        put(part / "manifest.json", json.dumps(manifest, indent=1).encode())
+    place = out.resolve() if out.is_symlink() else out
+    with one_run(out):
+        _only_ours(recipe, place)
+        remove_leftovers(place)
+        with members(sources) as found, whole_folder(place) as part:
+            manifest = _written(recipe, found, split, part)
+            _only_ours(recipe, place)
+    return manifest
+
+
+def _written(recipe:Recipe, found:dict, split:str, part:Path) -> dict:
+    "Convert what was found of a split into the folder `part` and return the manifest, which is written last."
+    layout = recipe.layout_of(found, split)
+    pairs, unpaired = layout.pairs(found, split)
+    files, sizes, counts = _convert_all(recipe, layout, pairs, found, part)
+    write_labels(recipe.labels(), part / "labels.json")
+    files["labels.json"] = file_hash(part / "labels.json")
+    names = [name for name, _, _ in recipe.categories]
+    pixels = dict(zip([*names, "ignored"], counts[[*range(len(names)), IGNORE]].tolist()))
+    manifest = dict(data=recipe.name, licence=recipe.licence, citation=recipe.citation, pairs=len(pairs),
+                    unpaired=unpaired, sizes=dict(sizes), pixels=pixels, files=files, split=split,
+                    published=layout.splits[split][1])
+    put(part / "manifest.json", json.dumps(manifest, indent=1).encode())
     return manifest
 
 # %% ../../nbs/1_data/12_prepare.ipynb #26000030
