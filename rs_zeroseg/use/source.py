@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from ..data.imagery import reading, scale_to_unit
 from ..data.vocab import CONTROL
-from ..evidence.evaluate import spans
+from ..model.protocols import spans
 from ..model.text import clean_words
 
 # %% ../../nbs/6_use/01_source.ipynb #eda60bdf
