@@ -5,8 +5,8 @@ As published (https://huggingface.co/datasets/Stev929/LandDiscover50K, linked fr
 Ye et al., AAAI 2025, arXiv:2412.19492): TR_Image/NAME.png and GT_ID/NAME.png, the mask holds the place in the list of
 40, 0 = background = ignored (gs_net/data/datasets of that repository). The archive comes in parts: LD50KSplit.z01
 and so on, and LD50KSplit.zip. Any program that reads split zip files may put them together: `7z x LD50KSplit.zip`
-unpacks them, then give the folder with --source; `zip -s 0 LD50KSplit.zip --out joined.zip` joins them, then give the file with
---archive. No colours are published; those here are this project's.
+unpacks them, then give the folder with --source; `zip -s 0 LD50KSplit.zip --out joined.zip` joins them, then give the
+file with --archive. No colours are published; those here are this project's.
 
 It was built from OpenEarthMap, LoveDA, DeepGlobe and SAMRS (README of GSNet), so a model trained on it has seen their
 images.

@@ -336,7 +336,8 @@ def choose_layout(self:Recipe,
     ValueError
         If there is none, if it does not have that split, if two sets are mixed, or if it may be one of two."""
     asked = [layout for layout in self.layouts if name in (None, layout.name)]
-    fitting = _by_sign([layout for layout in asked if _any_image(layout, found)], found)
+    allowed = _by_sign([layout for layout in self.layouts if _any_image(layout, found)], found)
+    fitting = [layout for layout in asked if layout in allowed]
     if not fitting:
         raise _no_images(self, asked, found)
     having = [layout for layout in fitting if split in layout.splits]
