@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak release
+.PHONY: help demo test test-notebooks test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak mutants release
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -43,6 +43,9 @@ test-slow: $(STAMP)    ## the notebook cells marked slow, too
 
 soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, and 30 min of random events on an explorer
 	SOAK_KILLS=20 EVENT_SECONDS=1800 python -m pytest tests/test_soak.py tests/test_events.py -q -rP
+
+mutants: $(STAMP)    ## plant about a hundred faults in a copy, one at a time, and list those that no test notices (15 min)
+	python tools/mutants.py
 
 lint: $(STAMP)    ## ruff over notebooks and scripts, basedpyright over the package
 	ruff check

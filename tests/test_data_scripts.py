@@ -335,7 +335,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_killed_run_is_done_again(tmp_path):
     sources, truth = recipes.make_miniature(script("fast").RECIPE, tmp_path / "raw")
-    left = tmp_path / ".out.999999-0.part" / "masks"              # what kill -9 leaves
+    left = tmp_path / ".out.rs_zeroseg-k1ll3d_9.part" / "new" / "masks"     # what kill -9 leaves
     left.mkdir(parents=True)
     (left / "left.png").write_bytes(b"half")
 

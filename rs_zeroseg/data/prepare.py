@@ -27,7 +27,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from tqdm.auto import tqdm
 
-from .files import file_hash, remove_leftovers, whole_files, whole_folder
+from .files import file_hash, one_run, remove_leftovers, whole_files, whole_folder
 from .imagery import mask_codes, palette_colours, reading, scale_to_unit, stretch_limits
 from .labels import IGNORE, LabelSet, read_labels, write_labels
 from .recipes import NO_MASK, Layout, Recipe, image_file, members, rgb, take
@@ -164,7 +164,8 @@ def read_manifest(out:str|Path) -> dict|None:   # folder of a prepared set
         found = json.loads((Path(out) / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    ours = isinstance(found, dict) and isinstance(found.get("files"), dict)
+    return found if ours else None
 
 # %% ../../nbs/1_data/12_prepare.ipynb #bacad02d
 def is_prepared(
@@ -244,11 +245,12 @@ def _convert_all(recipe, layout, pairs, found, out, strict):
 
 # %% ../../nbs/1_data/12_prepare.ipynb #2600002e
 def _only_ours(recipe, out):
-    "ValueError if the folder holds a file that this recipe has not written; the message names it."
+    "ValueError if the folder holds a file or a link that this recipe has not written. The message names it."
     old = read_manifest(out) or {}
     ours = {"manifest.json", *old["files"]} if old.get("data") == recipe.name else set()
     for path in out.rglob("*"):
-        if path.is_file() and path.relative_to(out).as_posix() not in ours:
+        folder = path.is_dir() and not path.is_symlink()
+        if not folder and path.relative_to(out).as_posix() not in ours:
             raise ValueError(f"{path}: not written by this script, and the folder would be replaced; "
                              "move it away or choose another --out")
 
@@ -279,23 +281,33 @@ def prepare(
     Raises
     ------
     ValueError
-        If something is missing, or too much of it is damaged. Then `out` is as it was before."""
+        If something is missing, if too much of it is damaged, if `out` holds what this recipe has not written, or if
+        another run is at work on it. Then `out` is as it was before."""
     out, split = Path(out), split or recipe.splits[0]
-    _only_ours(recipe, out)
-    remove_leftovers(out)
-    with members(sources) as found, whole_folder(out) as part:
-        layout = recipe.choose_layout(found, split, name)
-        pairs, left_out, unpaired = layout.pairs(found, split)
-        without = [path for _, path, why in left_out if why == NO_MASK]
-        if strict and without:
-            raise ValueError(f"{without[0]}: {NO_MASK} ({len(without)} images have none); "
-                             "give the archive that holds it, or leave --strict away")
-        files, sizes, counts, bad = _convert_all(recipe, layout, pairs, found, part, strict)
-        write_labels(recipe.labels(), part / "labels.json")
-        files["labels.json"] = file_hash(part / "labels.json")
-        names = [word for word, _, _ in recipe.categories]
-        pixels = dict(zip([*names, "ignored"], counts[[*range(len(names)), IGNORE]].tolist()))
-        manifest = _manifest(recipe, layout, split, pairs, left_out, unpaired, bad)
-        manifest |= dict(sizes=dict(sizes), pixels=pixels, files=files)
-        put(part / "manifest.json", json.dumps(manifest, indent=1).encode())
+    place = out.resolve() if out.is_symlink() else out
+    with one_run(out):
+        _only_ours(recipe, place)
+        remove_leftovers(place)
+        with members(sources) as found, whole_folder(place) as part:
+            layout = recipe.choose_layout(found, split, name)
+            manifest = _written(recipe, layout, found, split, part, strict)
+            _only_ours(recipe, place)
+    return manifest
+
+
+def _written(recipe:Recipe, layout:Layout, found:dict, split:str, part:Path, strict:bool) -> dict:
+    "Convert what was found of a split into the folder `part` and return the manifest, which is written last."
+    pairs, left_out, unpaired = layout.pairs(found, split)
+    without = [path for _, path, why in left_out if why == NO_MASK]
+    if strict and without:
+        raise ValueError(f"{without[0]}: {NO_MASK} ({len(without)} images have none); "
+                         "give the archive that holds it, or leave --strict away")
+    files, sizes, counts, bad = _convert_all(recipe, layout, pairs, found, part, strict)
+    write_labels(recipe.labels(), part / "labels.json")
+    files["labels.json"] = file_hash(part / "labels.json")
+    names = [word for word, _, _ in recipe.categories]
+    pixels = dict(zip([*names, "ignored"], counts[[*range(len(names)), IGNORE]].tolist()))
+    manifest = _manifest(recipe, layout, split, pairs, left_out, unpaired, bad)
+    manifest |= dict(sizes=dict(sizes), pixels=pixels, files=files)
+    put(part / "manifest.json", json.dumps(manifest, indent=1).encode())
     return manifest
