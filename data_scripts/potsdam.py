@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Prepare ISPRS Potsdam: 38 aerial images of 6000 x 6000 at 5 cm, 5 categories; clutter is ignored.
 
-As published (https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-potsdam.aspx, given on request):
+As published (https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-potsdam.aspx; the
+form of earlier days is not needed any more, and the old pages at www2.isprs.org are dead):
 2_Ortho_RGB.zip and 5_Labels_all_noBoundary.zip, GeoTIFFs of bytes; the masks hold colours (as in torchgeo's reader of
 the set, https://github.com/microsoft/torchgeo/blob/main/torchgeo/datasets/potsdam.py) and black along the boundaries,
 which is ignored. 24 images are the published training part and 14 the published test part, called val by everyone
