@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from rs_zeroseg.data.files import download, file_hash
 from rs_zeroseg.data.labels import IGNORE, LabelSet, write_labels
 from rs_zeroseg.data.prepare import put, read_manifest
+from rs_zeroseg.data.recipes import members, take
 
 PAGE = "https://www.kaggle.com/datasets/humansintheloop/semantic-segmentation-of-aerial-imagery"
 URL = "https://www.kaggle.com/api/v1/datasets/download/humansintheloop/semantic-segmentation-of-aerial-imagery"
@@ -114,11 +115,9 @@ def is_done(out: Path, tiles: list[int]) -> bool:
     )
 
 
-def build(source: Path, out: Path, tiles: list[int]) -> int:
-    "Convert the archive or folder `source` into `out`; the number of pairs."
-    archive = zipfile.ZipFile(source) if source.is_file() else None
-    read = archive.read if archive else lambda name: Path(name).read_bytes()
-    pairs = find_pairs(archive.namelist() if archive else sorted(p.as_posix() for p in source.rglob("*")))
+def build(found: dict, source: Path, out: Path, tiles: list[int]) -> int:
+    "Convert what `members` found in the archive or folder `source` into `out`; the number of pairs."
+    pairs = find_pairs(list(found))
     check_pairs(pairs, tiles, source)
     old, files = out / "manifest.json", {}
     stale = set(json.loads(old.read_text(encoding="utf-8"))["files"]) if old.exists() else set()
@@ -126,8 +125,8 @@ def build(source: Path, out: Path, tiles: list[int]) -> int:
     for (tile, part), pair in sorted(pairs.items()):
         if tile not in tiles:
             continue
-        image, name = read(pair["jpg"]), f"tile{tile}_part{part:03d}"
-        mask = convert(image, read(pair["png"]), pair["png"])
+        image, name = take(found, pair["jpg"]), f"tile{tile}_part{part:03d}"
+        mask = convert(image, take(found, pair["png"]), pair["png"])
         files[f"images/{name}.jpg"] = put(out / "images" / f"{name}.jpg", image)
         files[f"masks/{name}.png"] = put(out / "masks" / f"{name}.png", mask)
     write_labels(written_labels(), out / "labels.json")
@@ -173,7 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"{source}: no such file or folder")
         if source.is_file() and not zipfile.is_zipfile(source):
             raise ValueError(f"{source}: not a zip file; download it from {PAGE} and give it with --archive")
-        count = build(source, options.out, tiles)
+        with members([source]) as found:
+            count = build(found, source, options.out, tiles)
     except RuntimeError as error:
         print(
             f"{error}\nDownload 'archive.zip' from {PAGE} (button 'Download', free account), then: "

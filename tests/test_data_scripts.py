@@ -142,6 +142,19 @@ def test_bad_input_is_named(tmp_path, source, capsys, message):
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+def test_a_damaged_archive_is_named(tmp_path, source, capsys):
+    _, archive = as_archive(source, tmp_path)
+    harmed = bytearray(archive.read_bytes())
+    at = harmed.index(b"image_part_004.png") + 60
+    harmed[at:at + 9] = b"\xff" * 9
+    archive.write_bytes(harmed)
+
+    assert run("--archive", archive, "--tiles", 1, 2, "--out", tmp_path / "out") == 2
+
+    error = capsys.readouterr().err
+    assert "image_part_004.png: cannot be taken out of its archive" in error and error.count("\n") == 1
+
+
 def test_no_network_names_the_archive(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dubai, "URL", "http://127.0.0.1:9/archive.zip")
 

@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from importlib import import_module
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
@@ -256,25 +257,76 @@ def file_hash(
             digest.update(chunk)
     return digest.hexdigest()
 
-# %% ../../nbs/1_data/01_files.ipynb #c936e776
-def _fetch_rest(url:str, part:Path, name:str):
-    "Add to `part` what it lacks of `url`; raises OSError if that does not arrive whole."
-    have = part.stat().st_size if part.exists() else 0
+# %% ../../nbs/1_data/01_files.ipynb #4d706c1e
+def _note(part:Path) -> Path:
+    "Where it is written down which version of which address lies in `part`."
+    return part.with_name(part.name + ".version")
+
+
+def _begun(url:str, part:Path) -> tuple[int, str]:
+    "How many bytes of `url` lie in `part`, and of which version; (0, '') where that cannot be told."
+    if not (part.exists() and _note(part).exists()):
+        return 0, ""
+    address, _, version = _note(part).read_text(encoding="utf-8", errors="replace").partition("\n")
+    return (part.stat().st_size, version) if version and address == url else (0, "")
+
+# %% ../../nbs/1_data/01_files.ipynb #3c418a0a
+def _version(reply:Any) -> str:
+    "What tells this version of a file from others: its ETag unless that is weak, else its date; '' if neither is told."
+    tag = reply.headers["ETag"] or ""
+    return tag if tag.startswith('"') else reply.headers["Last-Modified"] or ""
+
+
+def _ask(url:str, have:int, version:str) -> Any:
+    "The answer to a request for what follows the first `have` bytes of this version; an error 416 is an answer, too."
     headers = {"User-Agent": "rs_zeroseg"}
     if have:
-        headers["Range"] = f"bytes={have}-"
+        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
+    except urllib.error.HTTPError as error:
+        if have and error.code == 416:
+            return error
+        raise
 
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as reply:
-        if reply.status != 206:   # this server cannot resume
-            have = 0
-        length = reply.headers["Content-Length"]
-        total = have + int(length) if length else None
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name)
-        with open(part, "ab" if have else "wb") as f, bar:
-            while chunk := reply.read(1 << 20):
-                bar.update(f.write(chunk))
+# %% ../../nbs/1_data/01_files.ipynb #52c44092
+def _rest(url:str, have:int, version:str) -> tuple[Any, int]:
+    "The server's answer, and the byte of the file at which it begins; no answer if nothing is missing."
+    reply = _ask(url, have, version)
+    if reply.status == 200:
+        return reply, 0
+    told, same = reply.headers["Content-Range"] or "", _version(reply) in ("", version)
+    if same and reply.status == 206 and told.startswith(f"bytes {have}-"):
+        return reply, have
+    reply.close()
+    if same and reply.status == 416 and told == f"bytes */{have}":
+        return None, have
+    return _ask(url, 0, ""), 0
 
-    if total and part.stat().st_size != total:
+# %% ../../nbs/1_data/01_files.ipynb #69e4022a
+def _open_part(url:str, part:Path, start:int, version:str) -> BinaryIO:
+    "The part, open for writing at `start`; new if that is 0, and then with a new note."
+    if start:
+        f = open(part, "r+b")
+        f.seek(start)
+        return f
+    part.unlink(missing_ok=True)
+    _note(part).write_text(f"{url}\n{version}", encoding="utf-8")
+    return open(part, "xb")
+
+
+def _fetch_rest(url:str, part:Path, name:str) -> None:
+    "Add to `part` what it lacks of `url`; raises OSError if that does not arrive whole."
+    reply, start = _rest(url, *_begun(url, part))
+    if reply is None:
+        return
+    length = reply.headers["Content-Length"]
+    total = start + int(length) if length else None
+    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name)
+    with reply, _open_part(url, part, start, _version(reply)) as f, bar:
+        while chunk := reply.read(1 << 20):
+            bar.update(f.write(chunk))
+    if total is not None and part.stat().st_size != total:
         raise OSError(f"{part.stat().st_size} of {total} bytes arrived")
 
 # %% ../../nbs/1_data/01_files.ipynb #c4d1360c
@@ -283,19 +335,22 @@ def _arrive(url:str, part:Path, path:Path) -> None:
     try:
         _fetch_rest(url, part, path.name)
     except (OSError, HTTPException) as error:             # URLError and HTTPError are OSErrors
-        if getattr(error, "code", None) == 416:           # the part is longer than the file
-            part.unlink()
         raise RuntimeError(f"{url}: could not be fetched ({error}); "
                            f"run again to resume, or save it from a browser as {path}") from None
 
 # %% ../../nbs/1_data/01_files.ipynb #576c62ad
+def _differs(path:Path, wanted:dict[str, str]) -> list[str]:
+    "The kinds of hash, of those in `wanted`, that the file does not have."
+    return [kind for kind, value in wanted.items() if file_hash(path, kind) != value]
+
+
 def download(
     url:str,                  # what
     path:str|Path,            # where to; the folder is made
     sha256:str|None=None,     # what it must hash to, if that is known
     md5:str|None=None,        # the same, where only an MD5 is published
 )->Path:                      # `path`
-    """Fetch `url` into `path`, once, resuming what an earlier call began.
+    """Fetch `url` into `path`, once, resuming what an earlier call began if it is still the same file.
 
     Raises
     ------
@@ -305,11 +360,13 @@ def download(
         If another program is fetching it."""
     path = Path(path)
     wanted = {kind: value for kind, value in (("sha256", sha256), ("md5", md5)) if value}
-    if path.exists() and all(file_hash(path, kind) == value for kind, value in wanted.items()):
+    if path.exists() and not _differs(path, wanted):
         return path
 
     with one_run(path), _kept_part(path) as part:
-        _arrive(url, part, path)
+        known_whole = wanted and part.exists() and not _differs(part, wanted)
+        if not known_whole:
+            _arrive(url, part, path)
         _check(url, part, path, wanted)
         os.replace(part, path)
     return path
@@ -328,8 +385,8 @@ def _kept_part(path:Path) -> Iterator[Path]:
 
 def _check(url:str, part:Path, path:Path, wanted:dict[str, str]) -> None:
     "RuntimeError if a hash of `part` is not the one that is wanted. Then it is removed."
-    differs = [kind.upper().replace("SHA", "SHA-") for kind, value in wanted.items() if file_hash(part, kind) != value]
-    if differs:
+    if differs := _differs(part, wanted):
         part.unlink()
-        raise RuntimeError(f"{url}: what arrived is not the expected file ({differs[0]} differs); "
+        kind = differs[0].upper().replace("SHA", "SHA-")
+        raise RuntimeError(f"{url}: what arrived is not the expected file ({kind} differs); "
                            f"fetch it in a browser and save it as {path}")
