@@ -46,6 +46,7 @@ from rs_zeroseg.use.widgets import (
     COLOUR_MAPS,
     Page,
     Upload,
+    UploadFolder,
     choice,
     download_link,
     in_row,
@@ -75,7 +76,8 @@ class AttentionExplorer(Page):
         self.add_class("rs-explorer")
         self.files = files
         self.given = model if isinstance(model, Segmenter) else None
-        self.folder = tempfile.TemporaryDirectory()  # for uploads, and for what a page offers to download
+        self.folder = tempfile.TemporaryDirectory()  # for what a page offers to download
+        self.uploads = UploadFolder()
         self._make_choices(model if isinstance(model, str) else GIVEN, source, words, run)
         self._make_views()
         self._make_pictures()
@@ -201,9 +203,13 @@ def _uploaded(self:AttentionExplorer, name:str, content:bytes) -> None:
 
 @patch
 def _keep_and_show(self:AttentionExplorer, name:str, content:bytes) -> None:
-    path = Path(self.folder.name)/Path(name).name
-    path.write_bytes(content)
-    self.look_at(str(path))
+    path = self.uploads.keep(content)
+    try:
+        self.look_at(path)
+    except ValueError as error:
+        raise ValueError(str(error).replace(path, name)) from None
+    finally:
+        self.uploads.keep_only(self.sight.source)
 
 
 @patch
@@ -232,8 +238,7 @@ def _chosen(self:AttentionExplorer) -> Segmenter:
 @patch
 def _check_source(self:AttentionExplorer, source:str) -> None:
     "On a page for others there are scenes and uploads."
-    uploaded = Path(source).parent == Path(self.folder.name)
-    if not (self.files or is_seed(source) or uploaded):
+    if not (self.files or is_seed(source) or self.uploads.holds(source)):
         raise ValueError(f"{source}: on this page give the number of a scene, or upload an image")
 
 # %% ../../nbs/6_use/07_explore.ipynb #aff2731c
@@ -251,7 +256,8 @@ def look_at(
         If the words, the image or the model cannot be used. What was shown before stays."""
     words = read_words(self.words.value)
     self._check_source(source)
-    image, truth = read_source(source, place)
+    with self.uploads.opening(source):
+        image, truth = read_source(source, place)
     sight = Sight(Reading(self._chosen(), image, truth), source, place)
     if self.beside.value:
         sight.beside_name = self.beside.value
@@ -259,6 +265,7 @@ def look_at(
 
     # nothing was wrong: the new sight takes the place of the old one
     self.sight = sight
+    self.uploads.keep_only(source)
     self.grid.forget()
     self._show_overview()
     self.redraw(words)
@@ -270,8 +277,9 @@ def _show_overview(self:AttentionExplorer) -> None:
     is_file = not is_seed(self.sight.source)
     set_visible(self.side, is_file)
     if is_file:
-        self._offer_windows()
-        self.grid.draw_overview(self.sight.source, self.sight.place)
+        with self.uploads.opening(self.sight.source):
+            self._offer_windows()
+            self.grid.draw_overview(self.sight.source, self.sight.place)
 
 
 @patch
@@ -386,7 +394,8 @@ def save_map(self:AttentionExplorer) -> str:   # what was done
         scene = make_scene(int(source), size=256)
         source = write_scene(scene, Path(self.folder.name)/"scene.tif")
     words, threshold = read_words(self.words.value), self.threshold.value
-    segment(source, words, self._where()/"map.tif", self._chosen(), threshold=threshold, progress=False)
+    with self.uploads.opening(source):
+        segment(source, words, self._where()/"map.tif", self._chosen(), threshold=threshold, progress=False)
     return self._saved(["map.tif"])
 
 

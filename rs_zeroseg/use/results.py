@@ -118,9 +118,11 @@ class ResultsExplorer(widgets.VBox):
         self,
         table:str="table3",              # a value of `EXPLORERS`
         train:Callable[..., dict]=run,   # makes a small run; another one in tests
+        files:bool=True,                 # are runs kept in the ledger of this machine? Not on a page for others
     ):
         super().__init__()
         self.add_class("rs-results")
+        self.files = files
         self.table = widgets.Dropdown(options=EXPLORERS, value=table, description="table")
         self.column = widgets.Dropdown(description="data set")
         self.metric = widgets.Dropdown(options=METRICS, description="words")
@@ -218,7 +220,8 @@ def _short_setting(self:ResultsExplorer) -> Setting:
 @patch
 def _made(self:ResultsExplorer, record:dict) -> None:
     "Keep a run that was made here, and open it."
-    add_run(record, OWN_LEDGER)
+    if self.files:
+        add_run(record, OWN_LEDGER)
     self.records = [*self.records, record]
     self._list_runs()
     self.runs.value = len(self.records) - 1

@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['COLOUR_MAPS', 'BAR', 'STATIC', 'MOST_BYTES', 'in_colours', 'heat_picture', 'to_webp', 'legend', 'bars', 'readable',
-           'text_box', 'slider', 'choice', 'in_row', 'set_visible', 'Picture', 'Page', 'Upload', 'download_link']
+           'text_box', 'slider', 'choice', 'in_row', 'set_visible', 'Picture', 'Page', 'Upload', 'UploadFolder',
+           'download_link']
 
 # %% ../../nbs/6_use/03_widgets.ipynb #6u021190
 import base64
 import html
 import io
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 import rs_zeroseg
+from ..data.imagery import strangers_files
 from ..data.show import as_pixels
 
 if TYPE_CHECKING:
@@ -202,39 +206,79 @@ MOST_BYTES = 64*10**6   # of an upload
 
 class Upload(anywidget.AnyWidget):
     "A button that takes one file, in pieces of 1 MB."
-    most = traitlets.Int(MOST_BYTES).tag(sync=True)    # bytes
-    said = traitlets.Unicode("").tag(sync=True)        # what went wrong
+    most = traitlets.Int().tag(sync=True)          # bytes; what the browser is told
+    said = traitlets.Unicode("").tag(sync=True)    # what went wrong
     _esm = STATIC/"upload.js"
     _css = STATIC/"upload.css"
 
     def __init__(
         self,
         whole:Callable[[str, bytes], None],   # called with the name and the content of each file that has arrived
+        limit:int=MOST_BYTES,                 # bytes; the browser cannot change it
     ):
-        super().__init__()
+        super().__init__(most=limit)
         self.whole = whole
-        self.parts:list[bytes] = []
+        self.limit = limit
+        self.content = bytearray()            # the pieces so far
         self.on_msg(self._receive)
 
     def _receive(self, _, told, buffers):
         "A message from the browser."
         self.take(told, buffers)
 
-    def take(
-        self,
-        told:dict,      # name: of the file; at: first byte of this piece; last: is it the last piece?
-        buffers:list,   # one buffer, the piece
-    )->None:
-        "Keep one piece of a file; the last one hands the file on. A file above `most` is dropped, as `said` tells."
-        if told["at"] == 0:
-            self.parts = []
-        self.parts.append(bytes(buffers[0]))
-        if sum(map(len, self.parts)) > self.most:
-            self.parts = []
-            self.said = f"{told['name']}: at most {self.most/1e6:.0f} MB, or give the file's path"
-        elif told["last"]:
-            self.whole(told["name"], b"".join(self.parts))
-            self.parts = []
+# %% ../../nbs/6_use/03_widgets.ipynb #5tr30002
+@patch
+def take(
+    self:Upload,
+    told:dict,      # name: of the file; at: first byte of this piece; last: is it the last piece?
+    buffers:list,   # one buffer, the piece
+)->None:
+    "Keep one piece of a file; the last one hands the file on. A file above `limit`, or with a hole, is dropped."
+    if told["at"] == 0:
+        self.content, self.said = bytearray(), ""
+    piece, name = bytes(buffers[0]), str(told["name"])[:200]
+    if told["at"] != len(self.content):
+        self._drop(f"{name}: a piece of it is missing; upload it again")
+    elif len(self.content) + len(piece) > self.limit:
+        self._drop(f"{name}: at most {self.limit/1e6:.0f} MB, or give the file's path")
+    else:
+        self.content += piece
+        if told["last"]:
+            content, self.content = bytes(self.content), bytearray()
+            self.whole(name, content)
+
+
+@patch
+def _drop(self:Upload, why:str) -> None:
+    "Forget the pieces, and say why."
+    self.content, self.said = bytearray(), why
+
+# %% ../../nbs/6_use/03_widgets.ipynb #5tr30004
+class UploadFolder:
+    "A folder for the files of a visitor, which is deleted at the latest when Python ends."
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+
+    def keep(self, content:bytes) -> str:   # the path
+        "A new file, under a name of our own."
+        number, path = tempfile.mkstemp(dir=self.folder.name)
+        with open(number, "wb") as file:
+            file.write(content)
+        return path
+
+    def holds(self, source:str) -> bool:
+        "Is this the path of a file of the folder?"
+        return Path(source).parent == Path(self.folder.name)
+
+    def opening(self, source:str) -> AbstractContextManager:
+        "The block in which an image is to be opened: `strangers_files` for a file of the folder."
+        return strangers_files() if self.holds(source) else nullcontext()
+
+    def keep_only(self, source:str) -> None:
+        "Delete every file but this one."
+        for path in Path(self.folder.name).iterdir():
+            if path != Path(source):
+                path.unlink()
 
 # %% ../../nbs/6_use/03_widgets.ipynb #37ce9ec7
 def download_link(path:Path) -> str:
