@@ -291,6 +291,16 @@ def test_processes_and_parts_share_the_images_without_overlap(folder):
     assert len(together) == 6 and same(alone, together)
 
 
+def test_the_plans_seed_orders_the_images(folder):
+    "Of one data set, whose own seed places the crops."
+    data = FolderDataset(folder/"images", folder/"masks", folder/"labels.json", crop=96)
+
+    orders = [[image.mean().item() for image, _ in finetune.crop_batches(data, TrainConfig(4, 1, seed=seed), 0)(0)]
+              for seed in (0, 0, 1)]
+
+    assert orders[0] == orders[1] != orders[2]
+
+
 def test_a_round_of_crops_shows_every_image_once_in_a_new_order(folder):
     data = FolderDataset(folder/"images", folder/"masks", folder/"labels.json", crop=96)
     orders = [finetune._order(len(data), 0, turn).tolist() for turn in range(3)]
@@ -442,13 +452,14 @@ def test_a_class_left_out_is_no_label_and_unlabelled_pixels_count_for_nothing():
 
 # ---- what a model says
 
-def test_a_calibrated_threshold_is_kept(tmp_path):
+def test_a_calibrated_threshold_and_all_bits_of_the_weights_are_kept(tmp_path):
     model = build(PRESETS["pocket"])
     model.threshold = .375
 
-    folder = save(model, tmp_path/"model")
+    again = load(save(model, tmp_path/"model"))
 
-    assert load(folder).threshold == .375
+    assert again.threshold == .375
+    assert all(torch.equal(again.state_dict()[name], v) for name, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("logit", ["-200", "0"])
