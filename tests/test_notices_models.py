@@ -129,6 +129,13 @@ def test_the_best_words_survive():
     assert surviving_words(coarse).tolist() == [0, 1]
 
 
+def test_words_are_rejected_in_use_and_not_in_training():
+    model = build(presets("sed")["pocket"])
+    model.decode = lambda features, text_emb, reject=None: (reject, [], None)
+
+    assert model.train().score(None, None)[0] is None and model.eval().score(None, None)[0] == 1
+
+
 def test_a_share_of_the_images_own_vector_is_taken_away():
     model = build(presets("training-free")["pocket"])
     model.config.steps = 0
