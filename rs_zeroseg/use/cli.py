@@ -73,15 +73,16 @@ def lab(app, options):
     """Open JupyterLab on the notebooks of this checkout, or with --app serve one explorer as a page.
 
     OPTIONS are handed on to Jupyter or Voila, e.g. --no-browser. The page is for this machine only unless you say
-    --Voila.ip=0.0.0.0. Every visitor gets a kernel of their own, which ends after ten idle minutes. There are at most
+    --Voila.ip=0.0.0.0. Every visitor gets a kernel of their own, which ends when the page is closed. There are at most
     eight at a time, unless you say for instance --PageKernels.most=12; each needs about 1.2 GB and gets at most 3."""
     if app is None:
         jupyter = import_module("jupyterlab.labapp").LabApp
         jupyter.launch_instance([str(notebooks()), *options])
         return
-    voila = import_module("voila.app").Voila
+    import_module("voila.app")                # first, so that a missing package is told by this name
+    page = import_module("rs_zeroseg.use.page")
     with TemporaryDirectory() as folder:
-        voila.launch_instance([str(app_notebook(app, Path(folder))), *VOILA, *options])
+        page.PageServer.launch_instance([str(app_notebook(app, Path(folder))), *VOILA, *options])
 
 # %% ../../nbs/6_use/16_cli.ipynb #2000003e
 @click.group(cls=Commands, context_settings=dict(help_option_names=["-h", "--help"], max_content_width=110),
