@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rs_zeroseg.evidence.evaluate import predict
+from rs_zeroseg.model.protocols import predict
 from rs_zeroseg.model.registry import MODELS, build, presets
 from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.model.text import WordLlamaText

@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import torch.nn.functional as F
+from PIL import Image
 
 from rs_zeroseg.data.imagery import FolderDataset
 from rs_zeroseg.data.labels import IGNORE, map_to_labels
 from rs_zeroseg.data.pocket import DOMAINS, make_scene
 from rs_zeroseg.data.vocab import ABSENT, CATEGORIES, NEVER_CAPTIONED, tier
-from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket, predict
+from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket
 from rs_zeroseg.model.metrics import best_threshold, calibrate_threshold
+from rs_zeroseg.model.protocols import blend_views, gsnet_size, gsnet_views, predict, predict_gsnet
 from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter
 from rs_zeroseg.use.raster import segment
@@ -114,6 +117,74 @@ def test_blocks_are_those_of_segment(model, tif, tmp_path):
     labels = predict(model, image/255, model.encode_words(words), 0., 128, 32)
 
     np.testing.assert_array_equal(labels.numpy(), written)
+
+
+def fold_views(model, image, words):
+    """(K,640,640) mean probability by another way: Pillow, and unfold and fold for the windows.
+
+    The image is (3,H,W) bytes."""
+    H, W = image.shape[1:]
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    short = np.asarray(picture.resize((round(W*640/min(H, W)), round(H*640/min(H, W))), Image.Resampling.BILINEAR))
+    short = torch.from_numpy(short/np.float32(255)).permute(2, 0, 1)[None]
+    square, whole = (F.interpolate(short, (n, n), mode="bilinear", align_corners=False) for n in (640, 384))
+    views = F.unfold(square, 384, stride=256)[0].T.reshape(4, 3, 384, 384)
+    with torch.no_grad():
+        said = torch.cat([model.query(model.encode_image(v[None]), words).probability for v in (*views, whole[0])])
+    windows, ones = said[:4].flatten(1).T[None], torch.ones(1, 1, 640, 640)
+    times = F.fold(F.unfold(ones, 384, stride=256), (640, 640), 384, stride=256)
+    mean = F.fold(windows, (640, 640), 384, stride=256)[0]/times[0]
+    return (mean + F.interpolate(said[4:], (640, 640), mode="bilinear", align_corners=False)[0])/2
+
+
+@pytest.mark.parametrize("size", [(96, 130), (700, 900)])
+def test_gsnet_is_what_fold_and_pillow_give(model, size):
+    "Smaller and larger than 640 px: the second is antialiased."
+    big = torch.from_numpy(make_scene(5, size=900 if max(size) > 448 else 192).image).permute(2, 0, 1)
+    image, words = big[:, :size[0], :size[1]], ["road", "tree", "water", "grass"]
+    expected = fold_views(model, image, words)
+
+    with torch.no_grad():
+        said = [model.query(model.encode_image(view[None]), words).probability for view in gsnet_views(image/255)]
+    mean = blend_views(torch.cat(said))
+    best, index = F.interpolate(mean[None], size, mode="bilinear", align_corners=False)[0].max(0)
+    level = float(best.median())
+    labels = predict_gsnet(model, image/255, model.encode_words(words))
+    some = predict_gsnet(model, image/255, model.encode_words(words), level)
+
+    assert (mean - expected).abs().max() < .02 and (mean - expected).abs().mean() < 1e-3     # Pillow rounds twice
+    assert (labels == index).all()
+    assert (some == torch.where(best >= level, index, -1)).float().mean() > .999 and (some < 0).float().mean() > .4
+
+
+def test_gsnet_sizes_as_detectron2_rounds_them():
+    sizes = [(3000, 4000), (4000, 3000), (512, 512), (45, 52), (100, 1000), (640, 2561)]
+
+    found = [gsnet_size(*size) for size in sizes]
+
+    assert found == [(640, 853), (853, 640), (640, 640), (640, 740), (256, 2560), (640, 2560)]
+
+
+def test_a_category_that_is_predicted_and_in_no_mask(dataset):
+    "By the rule 'predicted-too' it is a 0 in the mean, by the other one it is nothing."
+    kept = [dict(item) for item in dataset]
+    for item in kept:
+        item["mask"] = torch.where(item["mask"] == 2, IGNORE, item["mask"])         # the novel one occurs nowhere
+        item["image"][:, 0, :3] = torch.tensor([.1, .1, .9])[:, None]               # and is seen here,
+        item["mask"][0, :3] = 0                                                     # where it counts
+
+    class Same(list):
+        labels, words = dataset.labels, dataset.words
+
+    by_rule = {rule: evaluate(ByColour(), Same(kept), progress=False, miou_rule=rule)
+               for rule in ("present", "predicted-too")}
+
+    (a, b, c), (a0, b0, c0) = (r.table.iou for r in by_rule.values())
+    assert (a, b) == (a0, b0) and np.isnan(c) and c0 == 0
+    told = by_rule["predicted-too"].as_dict()
+    assert told["mIoU"] == pytest.approx((a + b)/3, abs=1e-3) and told["novel"] == 0
+    assert (told["miou_rule"], told["protocol"]) == ("predicted-too", "native")
+    assert by_rule["present"].as_dict()["novel"] is None
 
 
 def best_words(model, scenes, words):

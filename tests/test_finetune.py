@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from rs_zeroseg import load
 from rs_zeroseg.data.adapt import SampleDataset
 from rs_zeroseg.data.imagery import FolderDataset
-from rs_zeroseg.data.labels import LabelSet
+from rs_zeroseg.data.labels import IGNORE, LabelSet
 from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.model.budget import budget
 from rs_zeroseg.model.checkpoint import save
@@ -35,6 +35,27 @@ def random_batch(images, px, words=3):
 def random_loss(model, align, words=3):
     "A loss on random words."
     return MaskLoss(F.normalize(torch.randn(words, model.vlm.dim), dim=-1), [False]*words, align)
+
+
+@pytest.mark.parametrize("ignored", ["out", "negative"])
+def test_what_stands_on_novel_pixels_never_reaches_the_loss(ignored):
+    "Two novel categories change places: nothing changes. A base and an ignored pixel do: it depends on the rule."
+    model, align = start_model(PRESETS["pocket"])
+    loss_fn = MaskLoss(F.normalize(torch.randn(2, 256), dim=-1), [False, True, True, False], align, ignored=ignored)
+    image, mask = torch.rand(1, 3, 64, 64), torch.tensor([0, 1, 2, 3, IGNORE])[torch.arange(64*64) % 5].view(1, 64, 64)
+
+    def result(mask):
+        model.zero_grad()
+        loss, _ = loss_fn(model, (image, mask), loss_fn.counts((image, mask)))
+        loss.backward()
+        return loss.item(), sum(p.grad.abs().sum().item() for p in model.parameters() if p.grad is not None)
+
+    swapped = torch.where(mask == 1, 2, torch.where(mask == 2, 1, mask))
+    silent = torch.where((mask == 1) | (mask == 2), IGNORE, mask)
+    base = result(mask)
+
+    assert result(swapped) == base
+    assert (result(silent) == base) == (ignored == "out")
 
 
 def train(model, loss_fn, batch, plan=PLAN):

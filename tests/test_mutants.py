@@ -27,7 +27,7 @@ def test_every_fault_can_be_planted_and_its_tests_are_there(tool, fault):
 
     assert broken != text
     compile(broken, fault["file"], "exec")
-    assert fault["tests"]
+    assert fault["tests"] and (len(fault["tests"]) == 1 or not any(test.endswith(".ipynb") for test in fault["tests"]))
     for test in fault["tests"]:
         file, _, name = test.partition("::")
         assert (ROOT/file).is_file(), test

@@ -13,25 +13,27 @@ from rasterio.windows import Window
 from safetensors.torch import load_file
 from torch import nn
 
-from rs_zeroseg.data.imagery import FolderDataset, crop_window, scale_to_unit, stretch_limits
+from rs_zeroseg.data import files
+from rs_zeroseg.data.adapt import SampleDataset
+from rs_zeroseg.data.files import one_run, whole_files
+from rs_zeroseg.data.imagery import FolderDataset, crop_window, fill, scale_to_unit, stretch_limits
 from rs_zeroseg.data.labels import IGNORE, LabelSet
 from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.data.show import IGNORE_COLOUR, NONE_COLOUR, colours_for, hex_to_rgb, map_colours
 from rs_zeroseg.data.vocab import ABSENT, tier
 from rs_zeroseg.evidence import experiments
-from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket
+from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket, spans
+from rs_zeroseg.evidence.race import accounts
 from rs_zeroseg.evidence.real_ground import closed_loss, withhold
-from rs_zeroseg.model.budget import count_parameters, macs, peak_memory_mb
+from rs_zeroseg.model.budget import count_parameters, macs, peak_memory_mb, skeleton
 from rs_zeroseg.model.checkpoint import load, save
-from rs_zeroseg.model.dsfe import resize
-from rs_zeroseg.model.freezing import apply_freeze
-from rs_zeroseg.model.pocket_encoders import PocketViT
 from rs_zeroseg.model.registry import build
-from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter, to_image, whole_cells
+from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter
 from rs_zeroseg.training import costs, doctor, finetune, machine, pretrain, segmentation
 from rs_zeroseg.training.crops import Crops, batches_of, pocket_crops, pocket_scenes
 from rs_zeroseg.training.loop import TrainConfig, fit, learning_rate, parameter_groups
 from rs_zeroseg.training.resume import Metrics
+from rs_zeroseg.use.choices import Place, window_of
 from rs_zeroseg.use.raster import dress_map, request_of, shares_of
 from rs_zeroseg.use.reading import Reading, at_pixel
 from rs_zeroseg.use.source import grid_origin, read_window
@@ -291,6 +293,16 @@ def test_processes_and_parts_share_the_images_without_overlap(folder):
     assert len(together) == 6 and same(alone, together)
 
 
+def test_the_plans_seed_orders_the_images(folder):
+    "Of one data set, whose own seed places the crops."
+    data = FolderDataset(folder/"images", folder/"masks", folder/"labels.json", crop=96)
+
+    orders = [[image.mean().item() for image, _ in finetune.crop_batches(data, TrainConfig(4, 1, seed=seed), 0)(0)]
+              for seed in (0, 0, 1)]
+
+    assert orders[0] == orders[1] != orders[2]
+
+
 def test_a_round_of_crops_shows_every_image_once_in_a_new_order(folder):
     data = FolderDataset(folder/"images", folder/"masks", folder/"labels.json", crop=96)
     orders = [finetune._order(len(data), 0, turn).tolist() for turn in range(3)]
@@ -326,6 +338,41 @@ def test_only_trained_categories_are_chosen_where_that_is_asked():
     assert all(left < 4 for _, _, left, _ in windows)
 
 
+def test_novel_and_unlabelled_pixels_are_not_judged():
+    "Pixels: the trained category, the novel one, none; one word, which names the first."
+    mask, table = torch.tensor([[[0, 1, 255]]]), torch.tensor([[1.], [0.]])
+
+    target, valid = segmentation.pixel_targets(mask, table, torch.tensor([True, False]))
+
+    assert target[0, 0].tolist() == [[1, 0, 0]] and valid[0, 0].tolist() == [[True, False, False]]
+
+
+def test_a_speck_is_neither_in_the_caption_nor_missing_from_it():
+    "One pixel of a hundred is the second category, none the third."
+    mask, table = torch.zeros(1, 10, 10, dtype=torch.long), torch.eye(3)
+    mask[0, 0, 0] = 1
+
+    holds, counts = pretrain.caption_targets(mask, table)
+
+    assert holds.tolist() == [[True, False, False]] and counts.tolist() == [[True, False, True]]
+
+
+def test_beyond_the_edge_nothing_is_labelled():
+    item = fill(dict(image=torch.ones(3, 2, 2), mask=torch.ones(2, 2, dtype=torch.long)), 3)
+
+    assert item["mask"].tolist() == [[1, 1, IGNORE], [1, 1, IGNORE], [IGNORE]*3]
+    assert item["image"][0].tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+
+
+def test_the_bands_that_are_asked_for_are_read():
+    image = np.arange(4, dtype=np.float32)[:, None, None]*np.ones((4, 2, 2), np.float32)
+    labels = LabelSet("x", [dict(value=0, name="a")])
+
+    data = SampleDataset([dict(image=image, mask=np.zeros((2, 2)))], labels, bands=(3, 0, 1), limits=(0., 4.))
+
+    assert data[0]["image"][:, 0, 0].tolist() == [.75, 0, .25]
+
+
 # ---- experiments
 
 def test_a_setting_reaches_the_training(monkeypatch):
@@ -354,6 +401,25 @@ def test_every_domain_is_measured_on_its_own(monkeypatch):
 
     assert asked == ["flair", "fast", "potsdam", "floodnet"]
     assert [metrics[column]["mIoU"] for column in ("FLAIR", "FAST", "Potsdam", "FloodNet")] == [1, 2, 3, 4]
+
+
+def test_a_block_sees_its_halo_on_either_side():
+    blocks = spans(1500, 512, 64)
+
+    assert len(blocks) == 3 and (blocks[0][0], blocks[-1][1]) == (0, 1500)
+    for first, end, seen, seen_end in blocks:
+        assert (seen, seen_end) == (first and first - 64, min(end + 64, 1500))
+
+
+def test_the_race_counts_backbones_and_heads():
+    "On shapes alone, for one word and for three."
+    model = skeleton(PRESETS["pocket"])
+    streams = macs(lambda: model.streams(torch.zeros(1, 3, 64, 64, device="meta")))
+
+    one, three = accounts("rs-zeroseg", "pocket", (1, 3), 64)
+
+    assert one["macs"] > streams > 0 and three["macs"] > one["macs"]
+    assert streams + 3*(one["macs"] - streams) > three["macs"]
 
 
 def test_missing_runs_are_asked_seed_by_seed():
@@ -388,13 +454,14 @@ def test_a_class_left_out_is_no_label_and_unlabelled_pixels_count_for_nothing():
 
 # ---- what a model says
 
-def test_a_calibrated_threshold_is_kept(tmp_path):
+def test_a_calibrated_threshold_and_all_bits_of_the_weights_are_kept(tmp_path):
     model = build(PRESETS["pocket"])
     model.threshold = .375
 
-    folder = save(model, tmp_path/"model")
+    again = load(save(model, tmp_path/"model"))
 
-    assert load(folder).threshold == .375
+    assert again.threshold == .375
+    assert all(torch.equal(again.state_dict()[name], v) for name, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("logit", ["-200", "0"])
@@ -447,36 +514,6 @@ def test_tiers_of_a_folder_are_those_of_its_labels(tmp_path, tif):
 def test_tiers_of_words():
     assert [tier(w) for w in ("Road", "tennis court", "vegetation", "lagoon", "truck")] == \
         ["base", "novel", "base", "unseen", "unseen"]
-
-
-def test_an_image_is_continued_at_its_edge_and_the_continuation_is_cut_off():
-    image = torch.arange(6.).view(1, 1, 2, 3)
-
-    padded = whole_cells(image, 4)
-    cut = to_image(padded, Features(padded, None, (2, 3), (4, 4)))
-
-    assert padded[0, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
-    assert torch.equal(cut, image)
-
-
-def test_resizing_keeps_pixel_centres():
-    "At twice the size, output 0 lies a quarter before input 0."
-    row = resize(torch.tensor([[[[0., 1.]]]]), (1, 4))
-
-    assert row[0, 0, 0].tolist() == [0, .25, .75, 1]
-
-
-@pytest.mark.parametrize("policy, learns", [("freeze", 0), ("attention", 4), ("qv", 2), ("full", 9)])
-def test_a_policy_lets_learn_what_it_names(policy, learns):
-    "In units of the weight of one projection of the one block; its MLP has as many as eight, and the rest is small."
-    stream = PocketViT(32, depth=1)
-
-    apply_freeze(stream, policy)
-
-    block = [(name, p) for name, p in stream.named_parameters() if "blocks" in name and p.ndim > 1 and p.requires_grad]
-    found = sum(p.numel() for _, p in block)/32**2
-    assert found >= learns if policy == "full" else found == learns
-    assert any("mlp" in name for name, _ in block) == (policy == "full")
 
 
 # ---- pixels and their values
@@ -584,6 +621,45 @@ def test_a_pixel_is_asked_by_row_and_column():
     rows = [at_pixel(Reading(model, image), ["1"], *place) for place in ((1, 5), (1, 4))]
 
     assert [r.S_k[0] for r in rows] == pytest.approx([1/(1 + np.exp(-1)), .5])
+
+
+def test_the_middle_of_a_window_is_where_it_was_put():
+    window = window_of(Place(.5, .5, 100), 300, 400)
+
+    assert (window.row_off, window.col_off, window.height, window.width) == (100, 150, 100, 100)
+
+
+# ---- files
+
+def test_a_failed_write_leaves_nothing_beside_the_old_file(tmp_path):
+    path = tmp_path/"a.txt"
+    path.write_text("old")
+
+    with pytest.raises(Enough), whole_files(path) as (part,):
+        part.write_text("new")
+        raise Enough
+
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_second_run_is_refused_and_a_third_is_not(tmp_path):
+    path = tmp_path/"a"
+
+    with one_run(path), pytest.raises(ValueError, match="another run is at work on it"), one_run(path):
+        pass
+
+    with one_run(path):
+        pass
+
+
+def test_what_arrived_is_compared_with_its_hash(tmp_path):
+    part = tmp_path/"part"
+    part.write_bytes(b"other")
+
+    with pytest.raises(RuntimeError, match="not the expected file .SHA-256 differs"):
+        files._check("an address", part, tmp_path/"a", {"sha256": "0"*64})
+
+    assert not part.exists()
 
 
 # ---- memory

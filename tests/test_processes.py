@@ -111,6 +111,24 @@ def test_one_of_two_is_killed_and_the_run_ends_as_if_it_had_not_been(folder, tmp
     assert all(torch.equal(weights[k], v) for k, v in tensors.items())
 
 
+def test_two_processes_measure_what_one_does(folder, tmp_path):
+    "Ten images, an odd one per process: the same counts, the same rows, one file, one best model."
+    val = ("--val", folder, "--val-every", 2, "--steps", 3, "--batch-size", 2, "--val-protocol", "native")
+
+    run_well(folder, tmp_path/"one", 1, *val)
+    run_well(folder, tmp_path/"two", 2, *val)
+
+    one, two = ([json.loads(line) for line in (tmp_path/name/"validation.jsonl").read_text().splitlines()]
+                for name in ("one", "two"))
+    assert [row["step"] for row in two] == [2, 3] and two[0].keys() == one[0].keys()
+    for a, b in zip(one, two):
+        assert (a["images"], a["protocol"]) == (b["images"], b["protocol"]) == (10, "native")
+        assert abs(a["mIoU"] - b["mIoU"]) < .2                           # the weights are equal to 1e-5
+    assert (tmp_path/"two"/"best"/"model.safetensors").is_file()
+    configs = [json.loads((tmp_path/name/"model"/"config.json").read_text()) for name in ("one", "two")]
+    assert abs(configs[0]["threshold"] - configs[1]["threshold"]) < 1e-3 != configs[0]["threshold"] - .5
+
+
 def test_a_batch_that_cannot_be_shared(folder, tmp_path):
     code, said = run(folder, tmp_path/"out", 2, "--batch-size", 3)
 

@@ -160,6 +160,8 @@ def run(
     return dict(
         setting=asdict(setting),
         n=n,
+        protocol="native",
+        miou_rule="present",
         commit=_commit(),
         threads=torch.get_num_threads(),
         seconds=round(time.perf_counter() - began, 1),

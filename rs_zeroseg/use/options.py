@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['EXTRAS', 'checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option', 'json_option', 'POLICIES',
-           'clip_policy', 'rsi_policy', 'foreseen', 'one_line', 'missing_extra', 'Commands', 'split_words', 'table',
-           'word_rows', 'ready']
+           'clip_policy', 'rsi_policy', 'PROTOCOLS', 'MIOU_RULES', 'protocol_option', 'miou_option', 'foreseen',
+           'one_line', 'missing_extra', 'Commands', 'split_words', 'table', 'word_rows', 'with_options', 'ready']
 
 # %% ../../nbs/6_use/12_options.ipynb #6u081300
 import warnings
@@ -131,6 +131,25 @@ clip_policy = click.option(
     "--clip", type=POLICIES,
     help="what of the VLM stream learns (Table 3); left out: as the method does, 'attention' for RS-ZeroSeg")
 rsi_policy = click.option("--rsi", type=POLICIES, help="the same for the RSI stream; 'freeze' for RS-ZeroSeg")
+
+# %% ../../nbs/6_use/12_options.ipynb #6u08pr01
+# keys of `protocols.PROTOCOLS` and of `metrics.MIOU_RULES`, which would need torch
+PROTOCOLS, MIOU_RULES = click.Choice(["native", "gsnet"]), click.Choice(["present", "predicted-too"])
+protocol_option = click.option(
+    "--protocol", default="native", show_default=True, type=PROTOCOLS,
+    help="how an image is read: native: its own pixels, in blocks; gsnet: 640 x 640 in windows, as for Table 1")
+miou_option = click.option(
+    "--miou", "miou_rule", default="present", show_default=True, type=MIOU_RULES,
+    help="mean over the categories in the masks; predicted-too: one that is predicted and in no mask counts as 0")
+
+# %% ../../nbs/6_use/12_options.ipynb #6u08pr03
+def with_options(*options):
+    "A decorator that adds these options to a command, in this order."
+    def add(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+    return add
 
 # %% ../../nbs/6_use/12_options.ipynb #6u080018
 def ready(

@@ -35,8 +35,8 @@ from ..data.imagery import open_raster, stretch_limits
 from ..data.labels import labels_to_map, map_type
 from ..data.pocket import make_scene
 from ..data.show import colours_for
-from ..evidence.evaluate import spans
 from ..model.budget import peak_memory_mb
+from ..model.protocols import spans
 from ..model.segmenter import Features, Segmenter
 from .source import check_request, georeference, grid_origin, read_window
 

@@ -16,7 +16,7 @@ import rasterio
 from rasterio.windows import Window
 
 from ..data.imagery import reading, scale_to_unit
-from ..evidence.evaluate import spans
+from ..model.protocols import spans
 from ..model.text import clean_words
 
 # %% ../../nbs/6_use/01_source.ipynb #eda60bdf

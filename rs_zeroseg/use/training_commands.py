@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['out_option', 'seed_option', 'dubai_option', 'model_option', 'TABLES', 'ABLATION_ROWS', 'MODEL_OPTIONS',
-           'precision_option', 'PLAN_OPTIONS', 'pretrain', 'train', 'experiment', 'with_options', 'finetune',
-           'chosen_config', 'doctor']
+           'precision_option', 'PLAN_OPTIONS', 'VAL_OPTIONS', 'READ_OPTIONS', 'pretrain', 'train', 'experiment',
+           'finetune', 'chosen_config', 'doctor']
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #6u101300
 import json
@@ -13,7 +13,16 @@ from pathlib import Path
 
 import click
 
-from .options import clip_option, clip_policy, json_option, rsi_option, rsi_policy, table
+from rs_zeroseg.use.options import (
+    PROTOCOLS,
+    clip_option,
+    clip_policy,
+    json_option,
+    rsi_option,
+    rsi_policy,
+    table,
+    with_options,
+)
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #20000030
 out_option = click.option(
@@ -113,6 +122,9 @@ MODEL_OPTIONS = (
     click.option("--no-similarity", is_flag=True,
                  help="Eq. 10 to the letter: without the cosine of F_VLM and the words, for RS-ZeroSeg"),
     click.option("--lam", default=.2, show_default=True, type=click.FloatRange(0), help="lambda of Eq. 13"),
+    # keys of `finetune.IGNORED`, which would need torch
+    click.option("--ignored", default="out", show_default=True, type=click.Choice(["out", "negative"]),
+                 help="ignored pixels: left out, or a 'no' to every word, as in GSNet's and CAT-Seg's code"),
 )
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #6u100011
@@ -138,14 +150,22 @@ PLAN_OPTIONS = (
     seed_option,
 )
 
-
-def with_options(*options):
-    "A decorator that adds these options to a command, in this order."
-    def add(command):
-        for option in reversed(options):
-            command = option(command)
-        return command
-    return add
+# %% ../../nbs/6_use/14_training_commands.ipynb #6u10pr02
+VAL_OPTIONS = (
+    click.option("--val", type=click.Path(path_type=Path),
+                 help="a second folder to measure the model on; the best step is kept in OUT/best"),
+    click.option("--val-every", default=1000, show_default=True, type=click.IntRange(1),
+                 help="steps between two measurements"),
+    click.option("--val-protocol", default="native", show_default=True, type=PROTOCOLS,
+                 help="how the images of --val are read, as for `evaluate`"),
+)
+READ_OPTIONS = (
+    click.option("--crop-px", default=512, show_default=True, type=click.IntRange(32), help="side of the crops"),
+    click.option("--workers", default=4, show_default=True, type=click.IntRange(0),
+                 help="processes that read images, beside each GPU's own"),
+    click.option("--tracker",
+                 help="also log to a tracker that Accelerate knows and you have installed, e.g. tensorboard"),
+)
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #20000061
 @click.command(short_help="train on a data set, on pretrained backbones",
@@ -153,15 +173,9 @@ def with_options(*options):
 @click.option("--data", required=True, type=click.Path(path_type=Path),
               help="folder with images, masks and labels.json, as data_scripts/ makes it")
 @out_option
-@with_options(*MODEL_OPTIONS, *PLAN_OPTIONS)
-@click.option("--crop-px", default=512, show_default=True, type=click.IntRange(32), help="side of the crops")
-@click.option("--workers", default=4, show_default=True, type=click.IntRange(0),
-              help="processes that read images, beside each GPU's own")
-@click.option("--tracker", help="also log to a tracker that Accelerate knows and you have installed, e.g. tensorboard")
-@clip_option
-@rsi_option
-def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, lam, crop_px, workers, tracker,
-             clip_weights, rsi_weights, **plan):
+@with_options(*MODEL_OPTIONS, *PLAN_OPTIONS, *VAL_OPTIONS, *READ_OPTIONS, clip_option, rsi_option)
+def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, lam, ignored, val, val_every, val_protocol,
+             crop_px, workers, tracker, clip_weights, rsi_weights, **plan):
     """Train on the pixel labels of a prepared data set, on pretrained backbones. Run it again to resume.
 
     On two GPUs:  accelerate launch --num_processes 2 -m rs_zeroseg finetune --data ... --out ...
@@ -175,13 +189,15 @@ def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, lam, 
     from rs_zeroseg.model.registry import model_class
     from rs_zeroseg.training.finetune import finetune as run
     from rs_zeroseg.training.loop import TrainConfig
+    from rs_zeroseg.training.validation import Validation
     config = chosen_config(model, preset, ablation, no_similarity)
     clip_default, rsi_default = model_class(model).policy
     run(data, out, config, TrainConfig(**plan), lam,
         clip=clip or clip_default, rsi=rsi or rsi_default,
         clip_weights=None if clip_weights == "random" else clip_weights,
         rsi_weights=None if rsi_weights == "random" else rsi_weights,
-        crop_px=crop_px, workers=workers, tracker=tracker)
+        crop_px=crop_px, workers=workers, tracker=tracker, ignored=ignored,
+        at_step=Validation(val, out, plan["steps"], val_every, val_protocol) if val else None)
     if PartialState().is_main_process:
         click.echo(f"model in {out/'model'}")
         click.echo(f"Next:  rs_zeroseg evaluate --data data/flair/test --checkpoint {out/'model'}")
