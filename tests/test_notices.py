@@ -22,11 +22,12 @@ from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.data.show import IGNORE_COLOUR, NONE_COLOUR, colours_for, hex_to_rgb, map_colours
 from rs_zeroseg.data.vocab import ABSENT, tier
 from rs_zeroseg.evidence import experiments
-from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket, spans
+from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket
 from rs_zeroseg.evidence.race import accounts
 from rs_zeroseg.evidence.real_ground import closed_loss, withhold
 from rs_zeroseg.model.budget import count_parameters, macs, peak_memory_mb, skeleton
 from rs_zeroseg.model.checkpoint import load, save
+from rs_zeroseg.model.protocols import spans
 from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter
 from rs_zeroseg.training import costs, doctor, finetune, machine, pretrain, segmentation
