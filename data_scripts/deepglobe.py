@@ -9,13 +9,19 @@ challenge is at https://competitions.codalab.org/competitions/18468): train/ID_s
 803 images of train have masks. The masks hold colours (as in
 https://github.com/microsoft/torchgeo/blob/main/torchgeo/datasets/deepglobelandcover.py) that are not pure: the
 publisher asks to cut them at 128. Black = unknown = ignored. The JPEG images are copied whole, not compressed again.
+
+Also understood: the layout of torchgeo's reader of the set (torchgeo/datasets/deepglobelandcover.py), which has
+another split of the same 803 pairs, made by others: data/training_data/{images,masks} and data/test_data/{images,masks}
+(https://www.kaggle.com/datasets/geoap96/deepglobe2018-landcover-segmentation-traindataset). How many are in each part
+is not written there.
+
 LandDiscover50K was built from these images too, so a model trained on it has seen them.
 """
 import sys
 
 import numpy as np
 
-from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.command import main
 from rs_zeroseg.data.recipes import Layout, Recipe, Sample
 
 
@@ -23,6 +29,7 @@ def pure(colours):
     return np.where(colours >= 128, 255, 0).astype(np.uint8)
 
 
+COLOURS = ("#00FFFF", "#FFFF00", "#FF00FF", "#00FF00", "#0000FF", "#FFFFFF")
 RECIPE = Recipe(
     name="DeepGlobe",
     licence="DeepGlobe challenge terms (DigitalGlobe imagery)",
@@ -37,9 +44,11 @@ RECIPE = Recipe(
     ),
     layouts=(
         Layout(
-            r"train/(\d+)_sat\.jpg$",
-            r"train/(\d+)_mask\.png$",
-            codes=("#00FFFF", "#FFFF00", "#FF00FF", "#00FF00", "#0000FF", "#FFFFFF"),
+            "published",
+            r"train/(\d+)_sat\.jpg",
+            r"train/(\d+)_mask\.png",
+            codes=COLOURS,
+            follows="https://www.kaggle.com/datasets/balraj98/deepglobe-land-cover-classification-dataset",
             ignored=("#000000",),
             clean=pure,
             splits={"train": ("", 803)},
@@ -50,6 +59,24 @@ RECIPE = Recipe(
                     ("archive.zip/train/855_sat.jpg", "archive.zip/train/855_mask.png"),
                 ),
                 alone=("archive.zip/valid/5041_sat.jpg", "archive.zip/test/3131_sat.jpg"),
+                noise=60,
+            ),
+        ),
+        Layout(
+            "torchgeo",
+            r"(training|test)_data/images/(\d+)_sat\.jpg",
+            r"(training|test)_data/masks/(\d+)_mask\.png",
+            codes=COLOURS,
+            follows="https://github.com/torchgeo/torchgeo, torchgeo/datasets/deepglobelandcover.py",
+            ignored=("#000000",),
+            clean=pure,
+            splits={"train": ("^training_", None), "test": ("^test_", None)},
+            by_hand="data.zip from https://www.kaggle.com/datasets/geoap96/deepglobe2018-landcover-segmentation-traindataset",
+            sample=Sample(
+                tuple(
+                    (f"data.zip/data/{s}_data/images/{n}_sat.jpg", f"data.zip/data/{s}_data/masks/{n}_mask.png")
+                    for s, n in (("training", 119), ("training", 855), ("test", 2334))
+                ),
                 noise=60,
             ),
         ),

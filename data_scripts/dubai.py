@@ -46,7 +46,7 @@ CATEGORIES = (  # colour in the masks, name, other words
     ("#E2A929", "water", "sea, open water, lake, canal, ocean"),
 )
 IGNORED = (("#9B9B9B", "unlabelled"), ("#000000", "border"))
-NAME = re.compile(r"Tile (\d+)/(?:images/|masks/)?image_part_(\d+)\.(jpg|png)$")
+NAME = re.compile(r"Tile (\d+)/(?:images/|masks/)?image_part_(\d+)\.(jpg|png)$", re.IGNORECASE)
 
 
 def published_labels() -> LabelSet:
@@ -70,7 +70,7 @@ def find_pairs(names: list[str]) -> dict[tuple[int, int], dict[str, str]]:
     for name in names:
         match = NAME.search(name)
         if match and "__MACOSX" not in name:
-            pairs.setdefault((int(match[1]), int(match[2])), {})[match[3]] = name
+            pairs.setdefault((int(match[1]), int(match[2])), {})[match[3].lower()] = name
     return pairs
 
 

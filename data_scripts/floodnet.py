@@ -3,7 +3,8 @@
 
 BinaLab, CDLA-permissive 1.0.
 
-As published (https://github.com/BinaLab/FloodNet-Supervised_v1.0, Google Drive link in its README):
+As published (https://github.com/BinaLab/FloodNet-Supervised_v1.0; its README links to Dropbox now, the Google Drive
+folders of earlier days are commented out there):
 FloodNet-Supervised_v1.0/{train,val,test}/{train,val,test}-org-img/NNNN.jpg and ...-label-img/NNNN_lab.png, masks of 0
 to 9; 1445, 450 and 448 pairs. As in the code of the other methods (https://github.com/yecy749/GSNet) the evaluated
 part is val and test together, and "Background" (0) is prompted but its pixels are ignored. Colours: the ColorMasks of
@@ -15,7 +16,7 @@ them again, and both training and evaluation read any size.
 """
 import sys
 
-from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.command import main
 from rs_zeroseg.data.recipes import Layout, Recipe, Sample
 from rs_zeroseg.data.vocab import DATASETS
 
@@ -39,9 +40,11 @@ RECIPE = Recipe(
     ),
     layouts=(
         Layout(
-            r"(train|val|test)-org-img/(\d+)\.jpg$",
-            r"(train|val|test)-label-img/(\d+)_lab\.png$",
+            "published",
+            r"(train|val|test)-org-img/(\d+)\.jpg",
+            r"(train|val|test)-label-img/(\d+)_lab\.png",
             CODES,
+            follows="https://github.com/BinaLab/FloodNet-Supervised_v1.0, README.md",
             ignored=(0,),
             splits={
                 "val+test": ("^(val|test)_", 898),
@@ -49,7 +52,7 @@ RECIPE = Recipe(
                 "val": ("^val_", 450),
                 "test": ("^test_", 448),
             },
-            by_hand="FloodNet-Supervised_v1.0 from the Google Drive link on https://github.com/BinaLab/FloodNet-Supervised_v1.0",
+            by_hand="FloodNet-Supervised_v1.0 from the Dropbox link on https://github.com/BinaLab/FloodNet-Supervised_v1.0",
             sample=Sample(
                 tuple(
                     (
@@ -61,9 +64,11 @@ RECIPE = Recipe(
             ),
         ),
         Layout(
-            r"val\+test/img/([^/]+)\.jpg$",
-            r"val\+test/lbl/([^/]+?)(?:_lab)?\.png$",
+            "gsnet",
+            r"val\+test/img/([^/]+)\.jpg",
+            r"val\+test/lbl/([^/]+?)(?:_lab)?\.png",
             CODES,
+            follows="https://github.com/yecy749/GSNet, README.md",
             ignored=(0,),
             splits={"val+test": ("", 898)},
             by_hand="FloodNet from https://huggingface.co/datasets/Stev929/OVRSISS_test",

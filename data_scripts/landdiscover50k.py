@@ -3,16 +3,17 @@
 
 As published (https://huggingface.co/datasets/Stev929/LandDiscover50K, linked from https://github.com/yecy749/GSNet;
 Ye et al., AAAI 2025, arXiv:2412.19492): TR_Image/NAME.png and GT_ID/NAME.png, the mask holds the place in the list of
-40, 0 = background = ignored (gs_net/data/datasets of that repository). The archive comes in parts, which only 7-Zip
-puts together: `7z x LD50KSplit.zip`, then give the folder with --source. No colours are published; those here are
-this project's.
+40, 0 = background = ignored (gs_net/data/datasets of that repository). The archive comes in parts: LD50KSplit.z01
+and so on, and LD50KSplit.zip. Any program that reads split zip files may put them together: `7z x LD50KSplit.zip`
+unpacks them, then give the folder with --source; `zip -s 0 LD50KSplit.zip --out joined.zip` joins them, then give the
+file with --archive. No colours are published; those here are this project's.
 
 It was built from OpenEarthMap, LoveDA, DeepGlobe and SAMRS (README of GSNet), so a model trained on it has seen their
 images.
 """
 import sys
 
-from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.command import main
 from rs_zeroseg.data.recipes import Layout, Recipe, Sample
 from rs_zeroseg.data.show import colours_for
 from rs_zeroseg.data.vocab import LANDDISCOVER50K
@@ -50,13 +51,15 @@ RECIPE = Recipe(
     ),
     layouts=(
         Layout(
-            r"TR_Image/([^/]+)\.png$",
-            r"GT_ID/([^/]+)\.png$",
+            "gsnet",
+            r"TR_Image/([^/]+)\.png",
+            r"GT_ID/([^/]+)\.png",
             codes=tuple(range(1, 40)),
+            follows="https://github.com/yecy749/GSNet, gs_net/data/datasets and README.md",
             ignored=(0,),
             splits={"train": ("", 51846)},
             by_hand="all parts of LD50KSplit.zip from https://huggingface.co/datasets/Stev929/LandDiscover50K, "
-            "put together with '7z x LD50KSplit.zip'",
+            "joined or unpacked by any program that reads split zip files, as '7z x LD50KSplit.zip'",
             sample=Sample(
                 tuple(
                     (f"LandDiscover50K/TR_Image/{name}.png", f"LandDiscover50K/GT_ID/{name}.png")

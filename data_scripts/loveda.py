@@ -13,7 +13,7 @@ a model trained on it has seen them.
 """
 import sys
 
-from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.command import main
 from rs_zeroseg.data.recipes import Archive, Layout, Recipe, Sample
 
 HOME = "https://zenodo.org/records/5706578/files/"
@@ -31,9 +31,11 @@ RECIPE = Recipe(
     ),
     layouts=(
         Layout(
-            r"(Train|Val)/(Urban|Rural)/images_png/(\d+)\.png$",
-            r"(Train|Val)/(Urban|Rural)/masks_png/(\d+)\.png$",
+            "published",
+            r"(Train|Val)/(Urban|Rural)/images_png/(\d+)\.png",
+            r"(Train|Val)/(Urban|Rural)/masks_png/(\d+)\.png",
             codes=tuple(range(2, 8)),
+            follows="https://github.com/torchgeo/torchgeo, torchgeo/datasets/loveda.py",
             ignored=(0, 1),
             splits={"train": ("^Train", 2522), "val": ("^Val", 1669)},
             archives={

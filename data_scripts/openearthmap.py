@@ -14,7 +14,7 @@ model trained on it has seen them.
 """
 import sys
 
-from rs_zeroseg.data.prepare import main
+from rs_zeroseg.data.command import main
 from rs_zeroseg.data.recipes import Archive, Layout, Recipe, Sample
 
 TOP = "OpenEarthMap.zip/OpenEarthMap/OpenEarthMap_wo_xBD/"
@@ -41,9 +41,11 @@ RECIPE = Recipe(
     ),
     layouts=(
         Layout(
-            r"/images/([\w-]+_\d+)\.tif$",
-            r"/labels/([\w-]+_\d+)\.tif$",
+            "published",
+            r"images/([\w-]+_\d+)\.tif",
+            r"labels/([\w-]+_\d+)\.tif",
             codes=tuple(range(1, 9)),
+            follows="https://github.com/bao18/open_earth_map",
             ignored=(0,),
             splits={"train": ("/train.txt", None), "val": ("/val.txt", None)},
             archives={"train": ZIP, "val": ZIP},

@@ -108,7 +108,7 @@ def test_other_backbones_are_refused(files):
         load(folder, *given(files, clip="other"))
     with pytest.raises(ValueError, match="over other rsi weights than these .*--rsi-weights"):
         load(folder, *given(files, rsi="rsi2"))
-    with pytest.raises(ValueError, match="tensors of CLIP are missing"):
+    with pytest.raises(ValueError, match="tensors of CLIP do not fit"):
         load(folder, *given(files, clip="rsi"))
 
 

@@ -163,11 +163,12 @@ def test_pretrain_and_train_hand_their_options_on(run, monkeypatch, tmp_path):
     listen(pretrain, "pretrain")
     listen(segmentation, "train_pocket")
     assert run("pretrain", "--out", tmp_path/"p", "--dubai", tmp_path, "--seed", 3).exit_code == 0
-    assert run("train", "--out", tmp_path/"t", "--encoders", tmp_path/"p", "--steps", 7).exit_code == 0
+    train = ("train", "--out", tmp_path/"t", "--encoders", tmp_path/"p", "--steps", 7, "--seed", 4)
+    assert run(*train).exit_code == 0
 
     assert calls["pretrain"] == dict(out=tmp_path/"p", real=tmp_path, seed=3)
     trained = calls["train_pocket"]
-    assert (trained["encoders"], trained["plan"].steps, trained["seed"]) == (tmp_path/"p", 7, 0)
+    assert (trained["encoders"], trained["plan"].steps, trained["seed"]) == (tmp_path/"p", 7, 4)
 
 
 def test_lab_opens_the_notebooks(run, monkeypatch, tmp_path):

@@ -6,23 +6,21 @@ import functools
 import http.server
 import importlib.util
 import json
-import re
 import shutil
 import threading
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from data_sets import NAMES, ROOT, listed, run_script, script, unpacked, written
 from PIL import Image
 
-from rs_zeroseg.data import prepare, recipes
+from rs_zeroseg.data import command, prepare, recipes
 from rs_zeroseg.data.files import file_hash
 from rs_zeroseg.data.imagery import FolderDataset
 from rs_zeroseg.data.labels import IGNORE
 from rs_zeroseg.data.vocab import DATASETS, LANDDISCOVER50K, unseen_words
 
-ROOT = Path(__file__).parent.parent
 SPEC = importlib.util.spec_from_file_location("dubai", ROOT / "data_scripts" / "dubai.py")
 dubai = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(dubai)
@@ -58,11 +56,6 @@ def run(*arguments):
 def files(out):
     "When each file of a folder was written."
     return {p: p.stat().st_mtime_ns for p in out.rglob("*.*")}
-
-
-def listed(out):
-    "Every file of a folder, by relative path."
-    return {p.relative_to(out).as_posix() for p in out.rglob("*.*")}
 
 
 def check(out, tiles):
@@ -170,49 +163,18 @@ def test_no_network_names_the_archive(tmp_path, monkeypatch, capsys):
     assert "--archive archive.zip" in capsys.readouterr().err
 
 
-NAMES = ["landdiscover50k", "flair", "fast", "potsdam", "floodnet", "openearthmap", "loveda", "deepglobe", "isaid"]
-PAIRS = {       # in the miniature of the published layout
-    "landdiscover50k": {"train": 3}, "flair": {"test": 2}, "fast": {"val": 3}, "potsdam": {"val": 2, "train": 1},
-    "deepglobe": {"train": 2}, "floodnet": {"val+test": 2, "train": 1, "val": 1, "test": 1},
-    "openearthmap": {"train": 2, "val": 1}, "loveda": {"train": 2, "val": 2}, "isaid": {"train": 2, "val": 2},
+PAIRS = {       # in the miniature of each layout
+    ("landdiscover50k", "gsnet"): {"train": 3},
+    ("flair", "gsnet"): {"test": 2}, ("flair", "flair1"): {"flair1-test": 2}, ("flair", "flair2"): {"flair2-test": 2},
+    ("fast", "gsnet"): {"val": 3}, ("fast", "samrs"): {"val": 2, "train": 1},
+    ("potsdam", "published"): {"val": 2, "train": 1}, ("potsdam", "gsnet"): {"val": 1},
+    ("potsdam", "mmsegmentation"): {"val": 1, "train": 1}, ("potsdam", "torchgeo"): {"val": 1, "train": 1},
+    ("floodnet", "published"): {"val+test": 2, "train": 1, "val": 1, "test": 1}, ("floodnet", "gsnet"): {"val+test": 1},
+    ("openearthmap", "published"): {"train": 2, "val": 1}, ("loveda", "published"): {"train": 2, "val": 2},
+    ("deepglobe", "published"): {"train": 2}, ("deepglobe", "torchgeo"): {"train": 2, "test": 1},
+    ("isaid", "published"): {"train": 2, "val": 2}, ("isaid", "devkit"): {"train": 2, "val": 1},
 }
-CASES = [(name, n) for name in NAMES for n in range(2 if name in ("flair", "potsdam", "floodnet") else 1)]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "data_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def run_script(name, sources, out, split=None):
-    "The script on zip files, or on the one folder."
-    arguments = ["--source" if sources[0].is_dir() else "--archive", *sources, "--out", out]
-    if split:
-        arguments += ["--split", split]
-    module = script(name)
-    return prepare.main(module.RECIPE, module.__doc__, [str(a) for a in arguments])
-
-
-def unpacked(sources, folder):
-    "The same as one folder, as someone who unpacked everything has it."
-    for source in sources:
-        if source.is_dir():
-            shutil.copytree(source, folder, dirs_exist_ok=True)
-            continue
-        with zipfile.ZipFile(source) as z:
-            z.extractall(folder)
-    return folder
-
-
-def written(out):
-    "Name of a published pair -> its mask, put together from its tiles."
-    tiles = {}
-    for path in sorted((out / "masks").iterdir()):
-        name, r, c = re.fullmatch(r"(.*?)(?:_r(\d\d)c(\d\d))?", path.stem).groups()
-        tiles.setdefault(name, {}).setdefault(int(r or 0), []).append(np.asarray(Image.open(path)))
-    return {name: np.block([row for _, row in sorted(rows.items())]) for name, rows in tiles.items()}
+CASES = [(name, layout.name) for name in NAMES for layout in script(name).RECIPE.layouts]
 
 
 def check_manifest(out, recipe, truth):
@@ -238,15 +200,15 @@ def check_samples(out, recipe):
 @pytest.mark.parametrize("name,layout", CASES)
 def test_a_miniature_of_each_layout(tmp_path, capsys, name, layout):
     recipe = script(name).RECIPE
-    chosen = recipe.layouts[layout]
+    chosen = next(one for one in recipe.layouts if one.name == layout)
     sources, truth = recipes.make_miniature(recipe, tmp_path / "raw", chosen)
 
     for split in chosen.splits:
         out = tmp_path / split
         assert run_script(name, sources, out, split) == 0
         masks = written(out)
-        if layout == 0:
-            assert len(masks) == PAIRS[name][split]
+        assert len(masks) == PAIRS[name, layout][split]
+        assert prepare.read_manifest(out)["layout"] == layout
         for key, mask in masks.items():
             np.testing.assert_array_equal(mask, truth[key])
         check_manifest(out, recipe, truth)
@@ -321,7 +283,7 @@ def test_harm_is_named_and_nothing_is_left(tmp_path, capsys, monkeypatch, name, 
         named = tmp_path / "out"
         fill_the_disk(monkeypatch)
 
-    assert run_script(name, sources, tmp_path / "out") == 2
+    assert run_script(name, sources, tmp_path / "out", "--strict") == 2
 
     line = capsys.readouterr().err.splitlines()[-1]
     assert MESSAGES[harm] in line and named.name in line
@@ -361,7 +323,7 @@ def test_bad_files_are_named_together(tmp_path, capsys):
     # two of them: both are named
     for path in images[:2]:
         path.write_bytes(b"no image")
-    assert run_script("landdiscover50k", [source], tmp_path / "out") == 2
+    assert run_script("landdiscover50k", [source], tmp_path / "out", "--strict") == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "copy0.png: damaged" in line and "also " in line and "copy1.png" in line and "copy2" not in line
 
@@ -421,7 +383,7 @@ def prepare_from(address, md5, tmp_path):
     recipe = script("loveda").RECIPE
     val = recipes.Archive("Val.zip", f"{address}/Val.zip?download=1", md5)
     local = dataclasses.replace(recipe, layouts=(dataclasses.replace(recipe.layouts[0], archives={"val": (val,)}),))
-    return prepare.main(local, "", ["--split", "val", "--out", str(tmp_path / "data" / "val")])
+    return command.main(local, "", ["--split", "val", "--out", str(tmp_path / "data" / "val")])
 
 
 def test_archives_are_downloaded_once(tmp_path, home):
@@ -458,7 +420,7 @@ def test_without_archives_the_way_is_told(tmp_path, capsys, name):
     layouts = (dataclasses.replace(recipe.layouts[0], archives=nowhere), *recipe.layouts[1:])
     lost = dataclasses.replace(recipe, layouts=layouts)
 
-    assert prepare.main(lost, "", ["--out", str(tmp_path / name / "out")]) == 2
+    assert command.main(lost, "", ["--out", str(tmp_path / name / "out")]) == 2
 
     line = capsys.readouterr().err.strip()
     assert line.count("\n") == 0 and "http" in line and str(tmp_path / name / "archives") in line
@@ -472,12 +434,12 @@ def test_a_script_is_a_recipe_and_says_where_its_facts_are_from(name):
     code = [n for n in tree.body if not isinstance(n, (ast.Import, ast.ImportFrom, ast.Expr))]
 
     assert "https://" in module.__doc__
-    assert len(code) <= 5, "names, colours, the recipe and its call: what has to be done is in prepare"
+    assert len(code) <= 6, "names, colours, the recipe and its call: what has to be done is in prepare"
     if name in ("openearthmap", "loveda", "deepglobe", "isaid"):
         assert "THE CHOICE IS OURS" in module.__doc__ and not module.RECIPE.novel
     for layout in module.RECIPE.layouts:
         for image, mask in layout.sample.pairs:
-            assert re.search(layout.image, image) and re.search(layout.mask, mask)
+            assert recipes.pair_name(layout.image, image) and recipes.pair_name(layout.mask, mask)
 
 
 def test_the_sets_of_the_paper_have_its_names():

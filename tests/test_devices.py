@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from rs_zeroseg.model.protocols import predict
+from rs_zeroseg.model.protocols import predict, predict_gsnet
 from rs_zeroseg.model.registry import MODELS, build, presets
 from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.model.text import WordLlamaText
@@ -27,9 +27,10 @@ def test_asking_runs_where_the_model_is(kind, device):
         answer = model.query(model.encode_image(torch.rand(1, 3, 100, 90, device=device)), text_emb)
         found = [answer.labels(), answer.labels(0), answer.probability, answer.attention]
         whole = predict(model, torch.rand(3, 300, 300), text_emb, block_px=256)
+        views = predict_gsnet(model, torch.rand(3, 300, 300, device=device), text_emb)
 
     assert all(maps is None or maps.device.type == "cuda" for maps in found)
-    assert whole.device.type == "cpu"
+    assert whole.device.type == views.device.type == "cpu"
 
 
 @pytest.mark.parametrize("kind", ("rs-zeroseg", "cat-seg", "gsnet", "sed"))

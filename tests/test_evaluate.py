@@ -12,6 +12,7 @@ from rs_zeroseg.data.imagery import FolderDataset
 from rs_zeroseg.data.labels import IGNORE, map_to_labels
 from rs_zeroseg.data.pocket import DOMAINS, make_scene
 from rs_zeroseg.data.vocab import ABSENT, CATEGORIES, NEVER_CAPTIONED, tier
+from rs_zeroseg.evidence import experiments
 from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket
 from rs_zeroseg.model.metrics import best_threshold, calibrate_threshold
 from rs_zeroseg.model.protocols import blend_views, gsnet_size, gsnet_views, predict, predict_gsnet
@@ -185,6 +186,16 @@ def test_a_category_that_is_predicted_and_in_no_mask(dataset):
     assert told["mIoU"] == pytest.approx((a + b)/3, abs=1e-3) and told["novel"] == 0
     assert (told["miou_rule"], told["protocol"]) == ("predicted-too", "native")
     assert by_rule["present"].as_dict()["novel"] is None
+
+
+def test_a_row_of_the_ledger_names_protocol_and_rule(monkeypatch):
+    monkeypatch.setattr(experiments, "train_setting", lambda *_: (None, []))
+    monkeypatch.setattr(experiments, "stand_in_metrics", lambda model, n: {})
+    monkeypatch.setattr(experiments, "map_of", lambda model: np.zeros((2, 2)))
+
+    row = json.loads(json.dumps(experiments.run(experiments.Setting(), n=1)))
+
+    assert (row["protocol"], row["miou_rule"]) == ("native", "present")
 
 
 def best_words(model, scenes, words):

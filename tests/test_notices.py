@@ -13,18 +13,21 @@ from rasterio.windows import Window
 from safetensors.torch import load_file
 from torch import nn
 
+from rs_zeroseg.data import files
 from rs_zeroseg.data.adapt import SampleDataset
+from rs_zeroseg.data.files import one_run, whole_files
 from rs_zeroseg.data.imagery import FolderDataset, crop_window, fill, scale_to_unit, stretch_limits
 from rs_zeroseg.data.labels import IGNORE, LabelSet
 from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.data.show import IGNORE_COLOUR, NONE_COLOUR, colours_for, hex_to_rgb, map_colours
 from rs_zeroseg.data.vocab import ABSENT, tier
 from rs_zeroseg.evidence import experiments
-from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket, spans
+from rs_zeroseg.evidence.evaluate import evaluate, evaluate_pocket
 from rs_zeroseg.evidence.race import accounts
 from rs_zeroseg.evidence.real_ground import closed_loss, withhold
 from rs_zeroseg.model.budget import count_parameters, macs, peak_memory_mb, skeleton
 from rs_zeroseg.model.checkpoint import load, save
+from rs_zeroseg.model.protocols import spans
 from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter
 from rs_zeroseg.training import costs, doctor, finetune, machine, pretrain, segmentation
@@ -291,6 +294,16 @@ def test_processes_and_parts_share_the_images_without_overlap(folder):
     assert len(together) == 6 and same(alone, together)
 
 
+def test_the_plans_seed_orders_the_images(folder):
+    "Of one data set, whose own seed places the crops."
+    data = FolderDataset(folder/"images", folder/"masks", folder/"labels.json", crop=96)
+
+    orders = [[image.mean().item() for image, _ in finetune.crop_batches(data, TrainConfig(4, 1, seed=seed), 0)(0)]
+              for seed in (0, 0, 1)]
+
+    assert orders[0] == orders[1] != orders[2]
+
+
 def test_a_round_of_crops_shows_every_image_once_in_a_new_order(folder):
     data = FolderDataset(folder/"images", folder/"masks", folder/"labels.json", crop=96)
     orders = [finetune._order(len(data), 0, turn).tolist() for turn in range(3)]
@@ -442,13 +455,14 @@ def test_a_class_left_out_is_no_label_and_unlabelled_pixels_count_for_nothing():
 
 # ---- what a model says
 
-def test_a_calibrated_threshold_is_kept(tmp_path):
+def test_a_calibrated_threshold_and_all_bits_of_the_weights_are_kept(tmp_path):
     model = build(PRESETS["pocket"])
     model.threshold = .375
 
-    folder = save(model, tmp_path/"model")
+    again = load(save(model, tmp_path/"model"))
 
-    assert load(folder).threshold == .375
+    assert again.threshold == .375
+    assert all(torch.equal(again.state_dict()[name], v) for name, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("logit", ["-200", "0"])
@@ -614,6 +628,39 @@ def test_the_middle_of_a_window_is_where_it_was_put():
     window = window_of(Place(.5, .5, 100), 300, 400)
 
     assert (window.row_off, window.col_off, window.height, window.width) == (100, 150, 100, 100)
+
+
+# ---- files
+
+def test_a_failed_write_leaves_nothing_beside_the_old_file(tmp_path):
+    path = tmp_path/"a.txt"
+    path.write_text("old")
+
+    with pytest.raises(Enough), whole_files(path) as (part,):
+        part.write_text("new")
+        raise Enough
+
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_second_run_is_refused_and_a_third_is_not(tmp_path):
+    path = tmp_path/"a"
+
+    with one_run(path), pytest.raises(ValueError, match="another run is at work on it"), one_run(path):
+        pass
+
+    with one_run(path):
+        pass
+
+
+def test_what_arrived_is_compared_with_its_hash(tmp_path):
+    part = tmp_path/"part"
+    part.write_bytes(b"other")
+
+    with pytest.raises(RuntimeError, match="not the expected file .SHA-256 differs"):
+        files._check("an address", part, tmp_path/"a", {"sha256": "0"*64})
+
+    assert not part.exists()
 
 
 # ---- memory

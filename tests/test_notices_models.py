@@ -5,7 +5,7 @@ from torch import nn
 
 from rs_zeroseg.baselines.cat_seg import CATSeg, shift_mask, word_attention
 from rs_zeroseg.baselines.ebseg import MaskEmbeddings
-from rs_zeroseg.baselines.masks import masked_mean, query_loss
+from rs_zeroseg.baselines.masks import best_masks, masked_mean
 from rs_zeroseg.baselines.scan import low_pass
 from rs_zeroseg.baselines.sed import surviving_words
 from rs_zeroseg.model.dsfe import resize
@@ -129,6 +129,13 @@ def test_the_best_words_survive():
     assert surviving_words(coarse).tolist() == [0, 1]
 
 
+def test_words_are_rejected_in_use_and_not_in_training():
+    model = build(presets("sed")["pocket"])
+    model.decode = lambda features, text_emb, reject=None: (reject, [], None)
+
+    assert model.train().score(None, None)[0] is None and model.eval().score(None, None)[0] == 1
+
+
 def test_a_share_of_the_images_own_vector_is_taken_away():
     model = build(presets("training-free")["pocket"])
     model.config.steps = 0
@@ -147,9 +154,13 @@ def test_a_mask_is_the_mean_of_its_inside():
 
 
 def test_a_region_without_weight_is_no_region():
-    masks, scores, target = torch.randn(1, 2, 4, 4), [torch.randn(1, 2, 1)], torch.ones(1, 1, 4, 4)
+    "It would add nothing, and yet count in the mean over the regions."
+    masks, target, weight = torch.randn(1, 2, 4, 4), torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4)
+    weight[:, 1] = 0
 
-    assert query_loss(masks, scores, target, torch.zeros(1, 1, 4, 4)) == 0
+    _, words, *_ = best_masks(masks, target, weight)
+
+    assert words.tolist() == [0, 2]
 
 
 def test_a_trained_word_is_balanced_by_alpha_and_a_new_one_by_the_other():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_zeroseg.data import prepare, recipes
+from rs_zeroseg.data import command, recipes
 from rs_zeroseg.data.labels import LabelSet, read_labels
 from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.data.vocab import shown
@@ -122,11 +122,12 @@ def test_the_name_of_a_file_is_not_printed_raw(drawn, run, tmp_path):
 # ---- a manifest that is not ours
 
 SAMPLE = recipes.Sample(tuple((f"toy.zip/img/{n}.png", f"toy.zip/lbl/{n}.png") for n in (1, 2)), size=(40, 48))
-LAYOUT = recipes.Layout(r"img/(\d+)\.png$", r"lbl/(\d+)\.png$", (1, 2), {"all": ("", None)}, SAMPLE)
+LAYOUT = recipes.Layout("toy", r"img/(\d+)\.png", r"lbl/(\d+)\.png", (1, 2), {"all": ("", None)}, SAMPLE, "a page")
 RECIPE = recipes.Recipe("FLAIR", (("roof", "#ff0000", ""), ("lake", "#0000ff", "")), (LAYOUT,), "none", "nobody")
 NOT_OURS = ["[]", "3", "{", "\x00", '{"files": 3}', '{"data": "FLAIR", "split": "all"}',
             '{"files": {"a": 1}, "data": 7}', '{"data": "FLAIR", "split": "all", "files": ["a"]}',
             '{"data": "\\u001b[2J", "split": "all", "files": {}}',
+            '{"data": "FLAIR", "split": "all", "files": {}, "skipped": [3]}',
             '{"data": "FLAIR", "split": "all", "files": {}, "pairs": "many", "published": []}']
 
 
@@ -139,7 +140,7 @@ def archive(tmp_path):
 
 def script(recipe, archive, out):
     "The command of a data script on one archive."
-    return prepare.main(recipe, "", ["--archive", str(archive), "--out", str(out)])
+    return command.main(recipe, "", ["--archive", str(archive), "--out", str(out), "--strict"])
 
 
 @pytest.mark.parametrize("content", NOT_OURS)
@@ -188,7 +189,7 @@ def test_a_flipped_bit_anywhere_in_a_zip_is_one_line(archive, tmp_path, capsys):
             assert "damaged.zip" in told or "PNG" in told or ".png" in told, (n, at, told)
             assert not (tmp_path/f"out{n}").exists()
 
-    assert codes.count(2) > 100
+    assert codes.count(2) > 100 and codes.count(0) > 20
 
 
 def test_members_of_a_zip_by_every_method(tmp_path):

@@ -275,7 +275,7 @@ def test_two_evaluate_at_once_say_the_same_and_write_nothing(drawn):
 # ---- prepare
 
 SAMPLE = recipes.Sample(tuple((f"toy.zip/img/{n}.png", f"toy.zip/lbl/{n}.png") for n in (1, 2)), size=(40, 48))
-LAYOUT = recipes.Layout(r"img/(\d+)\.png$", r"lbl/(\d+)\.png$", (1, 2), {"all": ("", None)}, SAMPLE)
+LAYOUT = recipes.Layout("toy", r"img/(\d+)\.png", r"lbl/(\d+)\.png", (1, 2), {"all": ("", None)}, SAMPLE, "a page")
 RECIPE = recipes.Recipe("Toy", (("roof", "#ff0000", ""), ("lake", "#0000ff", "")), (LAYOUT,), "none", "nobody")
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PICTURES', 'MOST_PIXELS', 'MOST_BYTES', 'ALONE', 'SUFFIXES', 'scale_to_unit', 'reading', 'strangers_files',
-           'check_strangers', 'open_raster', 'stretch_limits', 'read_image', 'mask_codes', 'read_mask', 'FolderDataset',
-           'crop_window', 'fill', 'augment']
+           'check_strangers', 'open_raster', 'stretch_limits', 'read_image', 'palette_colours', 'mask_codes',
+           'read_mask', 'FolderDataset', 'crop_window', 'fill', 'augment']
 
 # %% ../../nbs/1_data/10_imagery.ipynb #04000002
 import warnings
@@ -205,6 +205,14 @@ def _pairs(images:str|Path, masks:str|Path) -> list[tuple[str, Path, Path]]:
                          f"({len(missing)} of {len(found)} images have none)")
     return [(name, path, answers[name]) for name, path in found.items()]
 
+# %% ../../nbs/1_data/10_imagery.ipynb #7c0d3e01
+def palette_colours(
+    src:rasterio.DatasetReader,  # an open image whose first band has a palette
+)->np.ndarray:                   # (256,3) uint8
+    "Red, green and blue of each number in the palette; black for the numbers that it does not list."
+    palette = src.colormap(1)
+    return np.array([palette.get(i, (0, 0, 0, 0))[:3] for i in range(256)], dtype=np.uint8)
+
 # %% ../../nbs/1_data/10_imagery.ipynb #774b44bd
 def mask_codes(
     src:rasterio.DatasetReader,  # an open mask of numbers, of colours, or with a palette
@@ -220,9 +228,9 @@ def mask_codes(
         If it holds numbers where colours are listed, or the other way round."""
     codes = src.read(window=window).transpose(1, 2, 0)   # (C,H,W) -> (H,W,C)
     if labels.by_colour and src.count == 1 and src.colorinterp[0] == ColorInterp.palette:
-        palette = src.colormap(1)
-        colours = np.array([palette.get(i, (0, 0, 0, 0))[:3] for i in range(256)], dtype=np.uint8)
-        codes = colours[codes[..., 0]]                   # (H,W,1) -> (H,W,3)
+        codes = palette_colours(src)[codes[..., 0]]      # (H,W,1) -> (H,W,3)
+    if not labels.by_colour and codes.shape[-1] >= 3 and (codes[..., :3] == codes[..., :1]).all():
+        codes = codes[..., :1]                           # the number thrice
     if labels.by_colour != (codes.shape[-1] >= 3):
         listed = "colours" if labels.by_colour else "numbers"
         raise ValueError(f"{name}: {codes.shape[-1]} band(s), but the labels of {labels.name} list {listed}; "

@@ -7,6 +7,7 @@ __all__ = ['CLIP_MEAN', 'CLIP_STD', 'ALIASES', 'CONVNEXTS', 'DenseStream', 'self
            'rsi_source', 'backbone_state', 'TimmDense', 'ConvNeXtDense', 'convnext_stream']
 
 # %% ../../nbs/2_model/02_encoders.ipynb #06000002
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,18 +167,20 @@ def backbone_state(
 )->dict:               # names -> tensors, without prefixes
     "The tensors of a backbone: DINO's `teacher` if there is one, without `module.` and `backbone.`."
     for key in ("teacher", "state_dict", "model"):
-        if key in checkpoint:
+        if isinstance(checkpoint.get(key), dict):
             checkpoint = checkpoint[key]
             break
-    return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in checkpoint.items()}
+    return {str(name).removeprefix("module.").removeprefix("backbone."): value for name, value in checkpoint.items()}
 
 
 def _fill(model:nn.Module, checkpoint:dict, path:str|Path) -> None:
     "Load a checkpoint into a ViT of timm; position embeddings of another square grid are resized."
     state, own = backbone_state(checkpoint), getattr(model, "pos_embed", None)
-    if own is not None and "pos_embed" in state and state["pos_embed"].shape[-2:] != own.shape[-2:]:
+    held = state.get("pos_embed")
+    if isinstance(held, Tensor) and held.ndim == 3 and own is not None and held.shape[1] != own.shape[1]:
         grid, first = list(model.patch_embed.grid_size), model.num_prefix_tokens
-        state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], grid, num_prefix_tokens=first)
+        with suppress(RuntimeError, ValueError):   # no square grid: `load_weights` says that the shape is another
+            state["pos_embed"] = resample_abs_pos_embed(held, grid, num_prefix_tokens=first)
     load_weights(model, state, path)
 
 # %% ../../nbs/2_model/02_encoders.ipynb #b94c894c
@@ -195,6 +198,8 @@ class TimmDense(DenseStream):
         RuntimeError
             If the hub is needed and cannot be reached."""
         try:
+            if not timm.is_model(ALIASES.get(name, name)):   # a name like 'hf-hub:owner/model' would ask the hub
+                raise RuntimeError("not in timm's own list")
             model = timm.create_model(ALIASES.get(name, name), dynamic_img_size=True, num_classes=0)
         except (RuntimeError, TypeError):
             raise ValueError(f"{name!r} is no ViT of timm: take one of {', '.join(ALIASES)}") from None

@@ -143,16 +143,21 @@ def check_data(
     if gone:
         found = f"{shown}: {len(gone)} of {len(manifest['files'])} files are missing, the first is {gone[0]}"
         return Check(name, False, found, command)
-    return _check_pairs(name, shown, manifest["pairs"], manifest["published"], again)
+    return _check_pairs(name, shown, manifest, again)
 
 # %% ../../nbs/3_training/09_doctor.ipynb #600f9c6d
-def _check_pairs(name:str, shown:str, pairs:int, published:int|None, again:str) -> Check:
-    "Are there as many pairs as were published?"
+def _check_pairs(name:str, shown:str, manifest:dict, again:str) -> Check:
+    "Are there as many pairs as were published, neither fewer nor more?"
+    pairs, published = manifest["pairs"], manifest["published"]
+    whole = f"{published:,}" if published else "many hundreds of"
     if pairs < (published or 100):
-        whole = f"{published:,}" if published else "many hundreds of"
-        return Check(name, False, f"{shown}: miniature or incomplete: {pairs:,} of {whole} pairs", again)
+        bad = f", {len(manifest['skipped']):,} bad ones left out" if manifest.get("skipped") else ""
+        return Check(name, False, f"{shown}: miniature or incomplete: {pairs:,} of {whole} pairs{bad}", again)
+    if published and pairs > published:
+        return Check(name, False, f"{shown}: more than the set has: {pairs:,} of {whole} pairs", again)
     of = f" of {published:,}" if published else ", number not published"
-    return Check(name, True, f"{shown}: {pairs:,} pairs{of}")
+    note = f"; {manifest['note']}" if manifest.get("note") else ""
+    return Check(name, True, f"{shown}: {pairs:,} pairs{of}{note}")
 
 # %% ../../nbs/3_training/09_doctor.ipynb #29000033
 def plan_of(preset:str) -> TrainConfig:

@@ -36,7 +36,7 @@ def notebooks() -> Path:
 # %% ../../nbs/6_use/16_cli.ipynb #2000003b
 APPS = {
     "attention": "from rs_zeroseg.use.explore import AttentionExplorer\nAttentionExplorer(files=False)",
-    "results": "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()",
+    "results": "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer(files=False)",
     "losses": "from rs_zeroseg.use.playground import LossPlayground\nLossPlayground()",
 }   # name -> the cell that shows it
 
@@ -54,8 +54,15 @@ def app_notebook(
     return path
 
 # %% ../../nbs/6_use/16_cli.ipynb #2000003d
-VOILA = ("--Voila.ip=127.0.0.1", "--show_tracebacks=False",
-         "--MappingKernelManager.cull_idle_timeout=600", "--MappingKernelManager.cull_interval=60")
+VOILA = (
+    "--Voila.ip=127.0.0.1", "--show_tracebacks=False",
+    "--MappingKernelManager.cull_idle_timeout=600", "--MappingKernelManager.cull_interval=60",
+    "--MappingKernelManager.buffer_offline_messages=False",      # nothing is kept for a browser that is gone
+    "--VoilaConfiguration.multi_kernel_manager_class=rs_zeroseg.use.page.PageKernels",
+    "--Voila.kernel_websocket_connection_class=rs_zeroseg.use.page.PageConnection",
+    "--VoilaConfiguration.file_allowlist=[]",                    # no file beside the page
+    "--VoilaConfiguration.allow_template_override=NO", "--VoilaConfiguration.allow_theme_override=NO",
+)
 
 
 @click.command(short_help="open the notebooks", epilog="Example:  rs_zeroseg lab",
@@ -66,14 +73,16 @@ def lab(app, options):
     """Open JupyterLab on the notebooks of this checkout, or with --app serve one explorer as a page.
 
     OPTIONS are handed on to Jupyter or Voila, e.g. --no-browser. The page is for this machine only unless you say
-    --Voila.ip=0.0.0.0. Every visitor gets a kernel of their own, which ends after ten idle minutes."""
+    --Voila.ip=0.0.0.0. Every visitor gets a kernel of their own, which ends when the page is closed. There are at most
+    eight at a time, unless you say for instance --PageKernels.most=12; each needs about 1.2 GB and gets at most 3."""
     if app is None:
         jupyter = import_module("jupyterlab.labapp").LabApp
         jupyter.launch_instance([str(notebooks()), *options])
         return
-    voila = import_module("voila.app").Voila
+    import_module("voila.app")                # first, so that a missing package is told by this name
+    page = import_module("rs_zeroseg.use.page")
     with TemporaryDirectory() as folder:
-        voila.launch_instance([str(app_notebook(app, Path(folder))), *VOILA, *options])
+        page.PageServer.launch_instance([str(app_notebook(app, Path(folder))), *VOILA, *options])
 
 # %% ../../nbs/6_use/16_cli.ipynb #2000003e
 @click.group(cls=Commands, context_settings=dict(help_option_names=["-h", "--help"], max_content_width=110),
