@@ -731,5 +731,9 @@ def test_a_run_writes_two_checkpoints_and_a_model(monkeypatch):
 
 
 @pytest.mark.parametrize("pairs, published, ok", [(9, 10, False), (10, 10, True), (99, None, False), (100, None, True)])
-def test_a_part_of_a_set_does_not_pass_for_the_set(pairs, published, ok):
-    assert doctor._check_pairs("FLAIR", "data", pairs, published, "again").ok == ok
+def test_a_part_of_a_set_does_not_pass_for_the_set(tmp_path, pairs, published, ok):
+    about = {"data": "FLAIR", "split": "test", "pairs": pairs, "published": published, "files": {}}
+    (tmp_path/"flair"/"test").mkdir(parents=True)
+    (tmp_path/"flair"/"test"/"manifest.json").write_text(json.dumps(about), encoding="utf-8")
+
+    assert doctor.check_data("FLAIR", tmp_path).ok == ok

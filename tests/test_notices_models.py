@@ -13,6 +13,7 @@ from rs_zeroseg.model.freezing import apply_freeze
 from rs_zeroseg.model.losses import aggregate_text, bce_loss
 from rs_zeroseg.model.mscam import MSCAM, CrossAttention
 from rs_zeroseg.model.pocket_encoders import PocketViT
+from rs_zeroseg.model.protocols import gsnet_views
 from rs_zeroseg.model.registry import build, presets
 from rs_zeroseg.model.segmenter import Features, to_image, whole_cells
 
@@ -90,6 +91,15 @@ def test_words_weigh_by_their_area():
     found = aggregate_text(torch.eye(2), torch.tensor([[3., 4.]]))
 
     assert found[0].tolist() == pytest.approx([.6, .8])
+
+
+def test_large_images_are_shrunk_with_all_their_pixels():
+    "Stripes of two pixels at half their size: a triangle over four pixels gives 3/4 and 1/4, not 1 and 0."
+    stripes = torch.tensor([1., 1., 0., 0.]).repeat(320).expand(3, 1280, 1280)
+
+    row = gsnet_views(stripes)[0, 0, 100, 100:104]
+
+    assert row.tolist() == pytest.approx([.75, .25, .75, .25], abs=1/255)
 
 
 # ---- the baselines
