@@ -85,7 +85,7 @@ def test_two_segment_with_one_out_are_never_mixed(town, tmp_path):
     for n in range(TWO_RUNS):
         out = tmp_path/f"{n}.tif"
         command = ("segment", source, "--words", "road,tree,water", "--out", out)
-        results = both(command, command, draw.uniform(0, seconds) if n else 0)
+        results = both(command, command, draw.uniform(0, seconds/8) if n else 0)
 
         told_or_done(results, out)
         assert out.read_bytes() == whole
