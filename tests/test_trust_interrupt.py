@@ -67,13 +67,13 @@ COMMANDS = ("segment", "demo", "evaluate", "pretrain", "train", "finetune", "exp
             "bench raster", "bench query", "bench step", "bench models", "lab", "lab --app")
 
 
-def interrupted(args, delay, log):
-    "Exit code and standard error of a command that gets Ctrl-C so many seconds after it began; was it still at work?"
+def interrupted(args, delay, log, sign="begun"):
+    "Exit code and errors of a command that gets Ctrl-C so many seconds after it wrote `sign`; was it still at work?"
     with open(log, "w") as errors:
         pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
         process = subprocess.Popen([sys.executable, "-c", BEGIN, *map(str, args)], **pipes)
         try:
-            while "begun" not in log.read_text() and process.poll() is None:
+            while sign not in log.read_text() and process.poll() is None:
                 time.sleep(.02)
             time.sleep(delay)
             at_work = process.poll() is None
@@ -106,6 +106,15 @@ def test_ctrl_c_ends_with_130(given, tmp_path, name):
         if ends == TIMES:
             return
     pytest.fail(f"{name} was always done before Ctrl-C came")
+
+
+@pytest.mark.parametrize("name", ["lab", "lab --app"])
+def test_ctrl_c_ends_a_server_that_runs(tmp_path, name):
+    args = [*name.split(), *long_ones(tmp_path, tmp_path)[name]]
+
+    code, told, _ = interrupted(args, .5, tmp_path/"log", "is running at")
+
+    assert code == 130 and told.splitlines()[-1] == "interrupted", (code, told[-1500:])
 
 
 def test_every_command_is_tried():

@@ -13,6 +13,8 @@ ADD = """
 import sys
 from pathlib import Path
 from rs_zeroseg.evidence.experiments import add_run
+print("ready", flush=True)
+input()
 for seed in range(int(sys.argv[2]), int(sys.argv[3])):
     add_run({"setting": {"seed": seed}, "metrics": {}}, Path(sys.argv[1]))
 """
@@ -30,8 +32,16 @@ def test_two_programs_of_200_runs_leave_400(tmp_path):
     ledger = tmp_path/"runs"/"ledger.jsonl"
     halves = [("0", "200"), ("200", "400")]
 
-    programs = [subprocess.Popen([sys.executable, "-c", ADD, str(ledger), *half]) for half in halves]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    programs = [subprocess.Popen([sys.executable, "-c", ADD, str(ledger), *half], **pipes) for half in halves]
+    for program in programs:
+        program.stdout.readline()                 # imported: from here on they add at the same time
+    for program in programs:
+        program.stdin.write("go\n")
+        program.stdin.flush()
     codes = [program.wait() for program in programs]
+    for program in programs:
+        program.communicate()
 
     assert codes == [0, 0]
     assert sorted(seeds(ledger)) == list(range(400))
@@ -97,7 +107,8 @@ def test_a_full_disk_is_told_and_leaves_the_ledger(tmp_path):
     limit = ("import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
              f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 9},)*2)\n")
 
-    done = subprocess.run([sys.executable, "-c", limit + ADD, str(ledger), "1", "2"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", limit + ADD, str(ledger), "1", "2"], input="go\n", capture_output=True,
+                          text=True)
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(
