@@ -244,7 +244,7 @@ def test_uploads(page, lab):
     with open(folder / "huge.tif", "wb") as file:
         file.truncate(300 * 10**6)
 
-    with new_picture(page, "image"):
+    with new_picture(page, "image"), new_picture(page, "map, threshold"):      # the map comes last
         files.set_input_files(folder / "mine.tif")
     before = pictures(page)
     files.set_input_files(folder / "broken.tif")
