@@ -45,3 +45,12 @@ def script():
 @pytest.fixture(scope="session")
 def tif():
     return write_tif
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    "A small data set."
+    from rs_zeroseg.data.pocket import write_domain
+    folder = tmp_path_factory.mktemp("drawn")/"set"
+    write_domain("flair", folder, 2, size=64)
+    return folder

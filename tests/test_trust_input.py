@@ -11,7 +11,6 @@ from PIL import Image
 
 from rs_zeroseg.data import command, recipes
 from rs_zeroseg.data.labels import LabelSet, read_labels
-from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.data.vocab import shown
 from rs_zeroseg.training.doctor import check_data
 from rs_zeroseg.training.machine import report
@@ -23,14 +22,6 @@ OBEYED = "\x1b[2J", "\x07", "\x9b31m", "\x7f", "\u202e", "\r", "\0"   # what a t
 def raw(text):
     "The characters in a text that a terminal would obey, line ends left out."
     return set(text) & {c for word in OBEYED for c in word if not c.isalnum() and c != "["}
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    "A small data set."
-    folder = tmp_path_factory.mktemp("drawn")/"set"
-    write_domain("flair", folder, 2, size=64)
-    return folder
 
 
 # ---- a loss that is not finite

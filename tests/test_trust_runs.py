@@ -17,7 +17,6 @@ import torch
 
 from rs_zeroseg.data import prepare, recipes
 from rs_zeroseg.data.files import leftovers, one_run, whole_files, whole_folder
-from rs_zeroseg.data.pocket import write_domain
 from rs_zeroseg.training import finetune as finetuning
 from rs_zeroseg.training.loop import TrainConfig
 from rs_zeroseg.training.pretrain import pretrain
@@ -187,14 +186,6 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path):
 # ---- trainings
 
 SMALL = TrainConfig(steps=6, batch_size=2, save_every=3, precision="no")
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    "A small data set."
-    folder = tmp_path_factory.mktemp("drawn")/"set"
-    write_domain("flair", folder, 2, size=64)
-    return folder
 
 
 def small_finetune(drawn, out):

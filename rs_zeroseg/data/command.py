@@ -6,7 +6,6 @@
 __all__ = ['fetch', 'summary', 'main']
 
 # %% ../../nbs/1_data/14_command.ipynb #7c0d4e02
-"""The command of the scripts in `data_scripts/`: fetch, prepare, say what was written."""
 import argparse
 import errno
 import sys
