@@ -36,7 +36,7 @@ def evaluate(
     words:Sequence[str]|None=None,     # one word per category of the data set, in its order; None: their names
     threshold:float|None=0.,           # as for `predict`
     progress:bool=True,                # show a progress bar
-    protocol:str="native",             # how the images are read, a key of `PROTOCOLS` of 2_model/14_protocols
+    protocol:str="native",             # how the images are read, a key of `PROTOCOLS` of 2_model/15_protocols
     miou_rule:str="present",           # which categories enter the means, a key of `MIOU_RULES`
 )->Report:
     """IoU per category of a data set, and its means; "none of the words" is a miss.

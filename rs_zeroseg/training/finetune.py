@@ -155,7 +155,7 @@ def forward(self:MaskLoss, model:nn.Module, batch:tuple, counts:torch.Tensor) ->
 # %% ../../nbs/3_training/06_finetune.ipynb #28000019
 def start_model(
     config:StreamConfig,                  # of RS-ZeroSeg or of a baseline
-    clip:str="attention",                 # what of the VLM stream learns, one of `POLICIES` of 2_model/10_freezing
+    clip:str="attention",                 # what of the VLM stream learns, one of `POLICIES` of 2_model/11_freezing
     rsi:str="freeze",                     # what of the RSI stream learns
     clip_weights:str|Path|None="hub",     # 'hub', a local file, or None: random; pocket streams: the package's
     rsi_weights:str|Path|None="hub",      # the same for the RSI stream

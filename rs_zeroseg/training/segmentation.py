@@ -205,7 +205,7 @@ def load_encoders(
 # %% ../../nbs/3_training/05_segmentation.ipynb #c371e2b0
 def set_learning(
     model:Segmenter,   # changed in place
-    clip:str,          # what of the VLM stream learns, one of `POLICIES` of 2_model/10_freezing
+    clip:str,          # what of the VLM stream learns, one of `POLICIES` of 2_model/11_freezing
     rsi:str,           # what of the RSI stream learns, if there is one
 )->Segmenter:          # the same
     """Make the streams of a model learn as the policies say (Table 3). All that is new learns always.
@@ -236,7 +236,7 @@ def train_masks(
     config:StreamConfig=PRESETS["pocket"],   # of RS-ZeroSeg or of a baseline
     plan:TrainConfig=SEGMENTATION_PLAN,
     lam:float=.2,                     # lambda of Eq. 13
-    clip:str="attention",             # what of the VLM stream learns, one of `POLICIES` of 2_model/10_freezing
+    clip:str="attention",             # what of the VLM stream learns, one of `POLICIES` of 2_model/11_freezing
     rsi:str="freeze",                 # what of the RSI stream learns
     about:dict|None=None,             # what else tells this run from others
     snapshots:int|None=None,          # keep the model every so many steps, in `out/snapshots`, for 6_use/07_explore
