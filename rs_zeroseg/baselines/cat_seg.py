@@ -190,7 +190,7 @@ class CATSeg(Segmenter):
     "Cost aggregation: cosines of all patches and words, refined over space and over words, upsampled with guidance."
     config_type, policy, chunk, without = CATSegConfig, ("qv", "freeze"), None, dict(layers=0)
     presets = {
-        "pocket": CATSegConfig(dim=48, window=8, taps=(1, 3), tap_dims=(64, 32), guide_dims=(16, 8), up_dims=(32, 16)),
+        "pocket": CATSegConfig(dim=48, window=8, taps=(3, 4), tap_dims=(64, 32), guide_dims=(16, 8), up_dims=(32, 16)),
         "base": CATSegConfig(vlm="ViT-B-16", vlm_px=384),
         "paper": CATSegConfig(vlm="ViT-L-14-336", vlm_px=336, taps=(8, 16)),
     }

@@ -34,7 +34,7 @@ class GSNet(CATSeg):
     config_type, policy, without = GSNetConfig, ("qv", "freeze"), dict(fused=False)
     presets = {
         "pocket": GSNetConfig(
-            dim=48, window=8, taps=(1, 3), rsi_taps=(1, 3), rsi_stride=1,
+            dim=48, window=8, taps=(3, 4), rsi_taps=(1, 3), rsi_stride=1,
             tap_dims=(64, 32), guide_dims=(16, 8), up_dims=(32, 16)),
         "base": GSNetConfig(vlm="ViT-B-16", vlm_px=384, rsi="dino_vitb8", rsi_px=384),
         "paper": GSNetConfig(vlm="ViT-L-14-336", vlm_px=336, taps=(8, 16), rsi="dino_vitb8", rsi_px=384),

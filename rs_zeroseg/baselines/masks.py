@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..model.dsfe import resize
 from ..model.encoders import CLIPDense
 from ..model.mscam import conv_block
-from ..model.pocket_encoders import ChannelNorm, PocketViT
+from ..model.pocket_encoders import ChannelNorm, PocketVLM
 
 # %% ../../nbs/4_baselines/05_masks.ipynb #b5000008
 def compose(
@@ -199,7 +199,7 @@ def query_loss(
 
 # %% ../../nbs/4_baselines/05_masks.ipynb #b5000036
 def steer(
-    stream:PocketViT|CLIPDense,
+    stream:PocketVLM|CLIPDense,
     taps:list[Tensor],            # (B,width,h,w) the tokens that enter each of the last len(taps) blocks
     bias:Tensor,                  # (B,N,h,w) added to the attention's logits; -inf: not looked at; at least one is not
     copies:Tensor|None=None,      # (B,N) >= 0: how many copies of the image's mean token stand beside the cells
@@ -223,7 +223,7 @@ def steer(
 
 # %% ../../nbs/4_baselines/05_masks.ipynb #66eb2d82
 def _layers(block):
-    "Of a block of PocketViT or open_clip: first norm, weight, bias of q, k, v, output projection, heads, second norm."
+    "Of a block of PocketVLM or open_clip: first norm, weight, bias of q, k, v, output projection, heads, second norm."
     if hasattr(block, "qkv"):
         return block.norm1, block.qkv.weight, block.qkv.bias, block.proj, block.heads, block.norm2
     attention = block.attn
@@ -232,7 +232,7 @@ def _layers(block):
 
 
 def _through(block, y, x, bias):
-    "Tokens (B,N,D) through a block of PocketViT or open_clip, reading the tokens (B,L,D) that enter it."
+    "Tokens (B,N,D) through a block of PocketVLM or open_clip, reading the tokens (B,L,D) that enter it."
     norm, weight, b, out, heads, norm2 = _layers(block)
     D = x.shape[-1]
     k, v = F.linear(norm(x), weight[D:], b[D:]).chunk(2, -1)

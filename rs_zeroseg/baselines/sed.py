@@ -108,7 +108,6 @@ def surviving_words(
 class SEDConfig(StreamConfig):
     "Everything that tells one SED from another."
     kind:ClassVar[str] = "sed"
-    vlm:str = "pocket-conv"                      # a hierarchy: 'pocket-conv', or one of CONVNEXTS
     rsi:str|None = None                          # SED has one backbone
     dims:tuple[int, ...] = (128, 64, 32, 16)     # channels per word on each grid, coarse to fine; one stage between two
     guides:tuple[int, ...] = (32, 16, 8)         # channels of the guidance, and of the cost, that join in each stage
@@ -144,10 +143,11 @@ class SED(Segmenter):
         super().__init__(text, config.threshold)
         c = self.config = config
         n = len(c.dims) - 1
-        if not n == len(c.guides) == len(c.pools) < vlm.depth:
+        if not n == len(c.guides) == len(c.pools) < len(vlm.widths):
             raise ValueError(f"{n} stages need {n} guides, {n} pools and an encoder of more than {n} levels")
         self.vlm, self.step = vlm, 1 if vlm.input_px else vlm.patch_px
-        self.after = tuple(range(vlm.depth - 1, vlm.depth - 1 - n, -1)) if c.whole else ()     # levels, coarse to fine
+        levels = range(len(vlm.widths) - 1, len(vlm.widths) - 1 - n, -1)                       # coarse to fine
+        self.after = tuple(levels) if c.whole else ()
         self.embed = nn.Conv2d(1, c.dims[0], 7, padding=3)
         level_dims = [vlm.widths[level - 1] for level in self.after]
         parts = zip(c.dims, c.dims[1:], level_dims, c.guides, (1, *c.guides), c.pools)

@@ -265,7 +265,7 @@ def convnext_stream(
     RuntimeError
         If the hub is needed and cannot be reached."""
     if name not in CONVNEXTS:
-        known = ", ".join(("pocket-conv", *CONVNEXTS))
+        known = ", ".join(("pocket", *CONVNEXTS))
         raise ValueError(f"convolutional encoder {name!r} is unknown: take one of {known}")
     import open_clip
     clip = open_clip.CLIP(**open_clip.get_model_config(name)).eval()

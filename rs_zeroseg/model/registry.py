@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from .encoders import CLIPDense, TimmDense, convnext_stream
-from .pocket_encoders import PocketConvNet, PocketViT
+from .pocket_encoders import PocketViT, PocketVLM
+from .pocket_text import PocketText
 from .segmenter import Segmenter, StreamConfig, ZeroShot
-from .text import CachedText, CLIPText, WordLlamaText, make_clip
+from .text import CachedText, CLIPText, make_clip
 
 # %% ../../nbs/2_model/12_registry.ipynb #12000004
 MODELS = {   # what config.json may name -> where it is
@@ -55,11 +56,9 @@ def presets(
     return model_class(kind).presets
 
 # %% ../../nbs/2_model/12_registry.ipynb #c4b153be
-def pocket_streams(
-    text_dim:int=256,   # length of a text vector
-)->tuple[PocketViT, PocketViT]:
-    "The two pocket ViTs, untrained: VLM (text_dim channels) and RSI (128 channels)."
-    return PocketViT(out_dim=text_dim), PocketViT()
+def pocket_streams() -> tuple[PocketVLM, PocketViT]:
+    "The two pocket streams, untrained: VLM (384 channels, the length of a text vector) and RSI (128 channels)."
+    return PocketVLM(out_dim=PocketText.dim), PocketViT()
 
 # %% ../../nbs/2_model/12_registry.ipynb #0006eb93
 def image_streams(
@@ -77,21 +76,17 @@ def image_streams(
     RuntimeError
         If weights were asked from the hub and it cannot be reached. Says what to do."""
     if config.vlm == "pocket":
-        vlm, rsi = pocket_streams()
-        return vlm, rsi if config.rsi else None, None
-
-    convolutional = config.vlm == "pocket-conv" or config.vlm.startswith("convnext")   # a hierarchy, which SED needs
-    if config.vlm == "pocket-conv":
-        vlm, clip = PocketConvNet(), None
-    elif convolutional:
+        vlm, clip = PocketVLM(out_dim=PocketText.dim), None
+    elif config.vlm.startswith("convnext"):                       # a hierarchy, which SED needs
         vlm, clip = convnext_stream(config.vlm, clip_weights, config.vlm_px)
     else:
         clip = make_clip(config.vlm, "openai" if clip_weights == "hub" else clip_weights)
         vlm = CLIPDense(clip, config.vlm_px)
 
-    if convolutional and config.rsi == "pocket":
-        return vlm, PocketViT(), clip
-    return vlm, TimmDense(config.rsi, rsi_weights, config.rsi_px) if config.rsi else None, clip
+    if config.rsi is None:
+        return vlm, None, clip
+    rsi = PocketViT() if config.rsi == "pocket" else TimmDense(config.rsi, rsi_weights, config.rsi_px)
+    return vlm, rsi, clip
 
 # %% ../../nbs/2_model/12_registry.ipynb #00ceb31b
 def assemble(
@@ -102,7 +97,7 @@ def assemble(
 )->Segmenter:
     "A model of this configuration on these streams, in evaluation mode, with new modules untrained."
     if config.kind == "zero-shot":
-        scale, bias = (20., -5.) if config.vlm.startswith("pocket") else (100., -22.5)
+        scale, bias = (20., -5.) if config.vlm == "pocket" else (100., -22.5)
         return ZeroShot(vlm, text, scale, bias, config.threshold, config).eval()
     method:Any = model_class(config.kind)   # all but the zero-shot model are made from the same four things
     return method(vlm, rsi, text, config).eval()
@@ -118,7 +113,7 @@ def build(
     Its `pretrained` holds, for 'clip' and 'rsi', a SHA-256 of each tensor that was given."""
     vlm, rsi, clip = image_streams(config, clip_weights, rsi_weights)
     if clip is None:
-        text = WordLlamaText()
+        text = PocketText()
     else:
         import open_clip  # slow to import, and the pocket world needs none of it
         text = CLIPText(clip, open_clip.get_tokenizer(config.vlm), config.vlm)
