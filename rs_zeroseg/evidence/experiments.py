@@ -52,9 +52,10 @@ class Setting:
     lam:float=.2              # lambda of Eq. 13 (Table 6)
     mscam:bool=True           # Table 2
     carh:bool=True            # Table 2
-    similarity:bool=True      # add the cosine to the logits; off: Eq. 10 to the letter
+    cosine:bool=True          # the VLM's cosine in Eq. 9; off: as the equation was first read
+    refine:bool=True          # Eq. 10 refines the reading; off: to the letter
     seed:int=0                # of the scenes, the new weights and the order of the crops
-    steps:int=300             # of the optimiser
+    steps:int=100             # of the optimiser
     scenes:int=400            # pocket scenes to train on
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #9e1d8a96
@@ -68,7 +69,7 @@ def config_of(setting:Setting) -> StreamConfig:
     "The configuration of the model that a setting describes."
     config = replace(presets(setting.model)["pocket"], vlm=setting.vlm)
     if setting.model == "rs-zeroseg":
-        return replace(config, mscam=setting.mscam, carh=setting.carh, similarity=setting.similarity)
+        return replace(config, **{name: getattr(setting, name) for name in ("mscam", "carh", "cosine", "refine")})
     if not setting.whole:
         return replace(config, **model_class(setting.model).without)
     return config
@@ -181,6 +182,8 @@ OWN_LEDGER = Path("runs/ledger.jsonl")                     # runs made by you, f
 def _record_of(line:bytes) -> dict:
     "A line of a ledger as a run. ValueError, TypeError or KeyError if it is none."
     record = json.loads(line.decode("utf-8"))
+    if "similarity" in record["setting"]:
+        raise ValueError("it is of the model that came before Eq. 9 read the VLM")
     setting = Setting(**record["setting"])
     hash(setting)                              # its values are numbers and words
     record["setting"] = asdict(setting)        # older runs knew fewer fields

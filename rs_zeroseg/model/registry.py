@@ -7,6 +7,7 @@ __all__ = ['MODELS', 'model_class', 'presets', 'pocket_streams', 'image_streams'
 
 # %% ../../nbs/2_model/12_registry.ipynb #1140a9eb
 import hashlib
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -96,11 +97,14 @@ def assemble(
     text:Any,              # text encoder; may be None where words are never asked
 )->Segmenter:
     "A model of this configuration on these streams, in evaluation mode, with new modules untrained."
+    scale, bias = (20., -5.) if config.vlm == "pocket" else (100., -22.5)   # the VLM's own
     if config.kind == "zero-shot":
-        scale, bias = (20., -5.) if config.vlm == "pocket" else (100., -22.5)
         return ZeroShot(vlm, text, scale, bias, config.threshold, config).eval()
     method:Any = model_class(config.kind)   # all but the zero-shot model are made from the same four things
-    return method(vlm, rsi, text, config).eval()
+    model = method(vlm, rsi, text, config).eval()
+    if config.kind == "rs-zeroseg":
+        model.head.start_at(math.log(scale), bias)
+    return model
 
 # %% ../../nbs/2_model/12_registry.ipynb #12000006
 def build(

@@ -259,8 +259,8 @@ class ModelConfig(StreamConfig):
     hidden:int = 32                         # channels of CARH's per-word tail
     mscam:bool = True                       # off: Table 2, "w/o MS-CAM"
     carh:bool = True                        # off: Table 2, "w/o CARH"; both off: "Base DSFE"
-    similarity:bool = True                  # add the cosine of F_VLM and E(t_k); off: Eq. 10 to the letter
-    refine:bool = True                      # let the query read the image before A_k is taken (V of Eq. 9)
+    cosine:bool = True                      # the VLM's cosine in Eq. 9; off: as the equation was first read
+    refine:bool = True                      # Eq. 10 refines the reading; off: to the letter
     window:int|None = None                  # side of MS-CAM's attention windows in tokens; None: over the whole grid
     patch_px:int = 8                        # image pixels per cell of the grid that MS-CAM starts from
 
@@ -270,7 +270,7 @@ ABLATIONS = {"Ours": {}, "w/o MS-CAM": {"mscam": False}, "w/o CARH": {"carh": Fa
 
 # %% ../../nbs/2_model/09_segmenter.ipynb #fd0d67bf
 PRESETS = {
-    "pocket": ModelConfig(dim=96, out_dim=48, window=4, refine=False),
+    "pocket": ModelConfig(dim=96, out_dim=48, window=4),
     "base": ModelConfig(vlm="ViT-B-16", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=384, patch_px=16),
     # Table 5's first row; `base` is the second
     "base-b32": ModelConfig(vlm="ViT-B-32", rsi="dino_vitb16", dim=256, out_dim=64, vlm_px=512, patch_px=16),
@@ -279,7 +279,7 @@ PRESETS = {
 
 # %% ../../nbs/2_model/09_segmenter.ipynb #11000020
 class RSZeroSeg(Segmenter):
-    "RS-ZeroSeg: two streams, DSFE (Eq. 1-5), MS-CAM (Eq. 6-7), CARH (Eq. 8-10), and the similarity term."
+    "RS-ZeroSeg: two streams (Eq. 1-2), DSFE (Eq. 3-5), MS-CAM (Eq. 6-7), CARH (Eq. 8-10)."
     config_type = ModelConfig
     presets = PRESETS
 
@@ -300,10 +300,9 @@ class RSZeroSeg(Segmenter):
             self.mscam = MSCAM(c.dim, c.heads, c.scales, c.out_dim, c.out_stride, c.patch_px, window=c.window)
             dense_dim = c.out_dim
         if c.carh:
-            self.head = CARH(dense_dim, vlm.dim, hidden=c.hidden, refine=c.refine)
+            self.head = CARH(dense_dim, vlm.dim, hidden=c.hidden, cosine=c.cosine, refine=c.refine)
         else:
-            self.head = CosineHead(dense_dim, vlm.dim)
-        self.similarity = nn.Parameter(torch.tensor([2.3, 0.])) if c.similarity else None   # log scale, bias
+            self.head = CosineHead(dense_dim, vlm.dim, c.cosine)
 
     def streams(self, image):
         return self.vlm(image), self.rsi(image)                           # (B,D_E,h,w), (B,D_RSI,h2,w2)   Eq. 1-2
@@ -313,10 +312,4 @@ class RSZeroSeg(Segmenter):
         return dense if self.mscam is None else self.mscam(*projected, dense, image)   # (B,out_dim,h',w') Eq. 6-7
 
     def score(self, features, text_emb):
-        text_emb = F.normalize(text_emb, dim=-1)
-        logits, attention = self.head(features.dense, text_emb)           # (B,K,h',w') each               Eq. 9-10
-        if self.similarity is not None:
-            cosine = torch.einsum("bdhw,kd->bkhw", features.vlm, text_emb)
-            cosine = resize(cosine, logits.shape[-2:])
-            logits = logits + self.similarity[0].exp()*cosine + self.similarity[1]
-        return logits, attention
+        return self.head(features.dense, features.vlm, text_emb)          # (B,K,h',w') each               Eq. 9-10

@@ -26,7 +26,7 @@ from ..model.dsfe import resize
 from ..model.freezing import apply_freeze, join_qkv
 from ..model.losses import AlignmentLoss, bce_loss, total_loss
 from ..model.registry import build
-from ..model.segmenter import PRESETS, ModelConfig, Segmenter, StreamConfig
+from ..model.segmenter import PRESETS, ModelConfig, RSZeroSeg, Segmenter, StreamConfig
 from .crops import WORDS, Crops, batches_of, sources
 from .loop import TrainConfig, fit, plain_model
 
@@ -184,7 +184,7 @@ def load_encoders(
     folder:str|Path|None,    # that `pretrain` made; None: the encoders that come with the package
     model:Segmenter,         # changed in place
 )->Segmenter:                # the same
-    """Put pretrained encoders into `model`, and start a similarity term at the VLM's own scale.
+    """Put pretrained encoders into `model`, and start what reads the VLM at the VLM's own scale and bias.
 
     Raises
     ------
@@ -198,7 +198,9 @@ def load_encoders(
     model.vlm.load_state_dict(_own(vlm, "vlm."))
     if rsi:
         model.rsi.load_state_dict(_own(rsi, "rsi."))
-    if getattr(model, "similarity", None) is not None:
+    if isinstance(model, RSZeroSeg):
+        model.head.start_at(vlm["log_scale"].item(), vlm["bias"].item())
+    elif getattr(model, "similarity", None) is not None:            # a baseline's
         model.similarity.data = torch.stack((vlm["log_scale"], vlm["bias"]))
     return model
 

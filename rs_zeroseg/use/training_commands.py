@@ -119,8 +119,10 @@ MODEL_OPTIONS = (
     rsi_policy,
     click.option("--ablation", default="Ours", show_default=True, type=click.Choice(ABLATION_ROWS),
                  help="a row of Table 2, for RS-ZeroSeg"),
-    click.option("--no-similarity", is_flag=True,
-                 help="Eq. 10 to the letter: without the cosine of F_VLM and the words, for RS-ZeroSeg"),
+    click.option("--no-cosine", is_flag=True,
+                 help="Eq. 9 as it was first read: without the cosine of F_VLM and the words, for RS-ZeroSeg"),
+    click.option("--to-the-letter", is_flag=True,
+                 help="Eq. 10 to the letter: a score of its own, not a correction of Eq. 9's, for RS-ZeroSeg"),
     click.option("--lam", default=.2, show_default=True, type=click.FloatRange(0), help="lambda of Eq. 13"),
     # keys of `finetune.IGNORED`, which would need torch
     click.option("--ignored", default="out", show_default=True, type=click.Choice(["out", "negative"]),
@@ -174,8 +176,8 @@ READ_OPTIONS = (
               help="folder with images, masks and labels.json, as data_scripts/ makes it")
 @out_option
 @with_options(*MODEL_OPTIONS, *PLAN_OPTIONS, *VAL_OPTIONS, *READ_OPTIONS, clip_option, rsi_option)
-def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, lam, ignored, val, val_every, val_protocol,
-             crop_px, workers, tracker, clip_weights, rsi_weights, **plan):
+def finetune(data, out, preset, model, clip, rsi, ablation, no_cosine, to_the_letter, lam, ignored, val, val_every,
+             val_protocol, crop_px, workers, tracker, clip_weights, rsi_weights, **plan):
     """Train on the pixel labels of a prepared data set, on pretrained backbones. Run it again to resume.
 
     On two GPUs:  accelerate launch --num_processes 2 -m rs_zeroseg finetune --data ... --out ...
@@ -190,7 +192,7 @@ def finetune(data, out, preset, model, clip, rsi, ablation, no_similarity, lam, 
     from rs_zeroseg.training.finetune import finetune as run
     from rs_zeroseg.training.loop import TrainConfig
     from rs_zeroseg.training.validation import Validation
-    config = chosen_config(model, preset, ablation, no_similarity)
+    config = chosen_config(model, preset, ablation, no_cosine, to_the_letter)
     clip_default, rsi_default = model_class(model).policy
     run(data, out, config, TrainConfig(**plan), lam,
         clip=clip or clip_default, rsi=rsi or rsi_default,
@@ -207,7 +209,8 @@ def chosen_config(
     model:str,            # a key of `MODELS`
     preset:str,           # one of its presets
     ablation:str,         # a key of `ABLATIONS`
-    no_similarity:bool,   # Eq. 10 to the letter
+    no_cosine:bool,       # Eq. 9 as it was first read
+    to_the_letter:bool,   # Eq. 10 to the letter
 ):                        # -> a configuration
     """The configuration that the options name.
 
@@ -223,10 +226,12 @@ def chosen_config(
     if preset not in known:
         raise ValueError(f"--preset {preset}: {model} has {', '.join(known)}")
     changes = dict(ABLATIONS[ablation])
-    if no_similarity:
-        changes["similarity"] = False
+    if no_cosine:
+        changes["cosine"] = False
+    if to_the_letter:
+        changes["refine"] = False
     if changes and model != "rs-zeroseg":
-        raise ValueError(f"--model {model}: --ablation and --no-similarity are for rs-zeroseg")
+        raise ValueError(f"--model {model}: --ablation, --no-cosine and --to-the-letter are for rs-zeroseg")
     return replace(known[preset], **changes)
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #30000091
