@@ -113,7 +113,7 @@ def look(
 # %% ../../nbs/6_use/13_map_commands.ipynb #20000019
 NEXT = """
 Next:
-  your own words:  rs_zeroseg segment {scene} --words "parking lot,orchard,lagoon" --out {mine}
+  your own words:  rs_zeroseg segment {scene} --words "solar panel,orchard,lagoon" --out {mine}
   your own image:  rs_zeroseg segment town.tif --words "building,road,water" --out town_map.tif
   how it works:    rs_zeroseg lab"""
 
