@@ -115,6 +115,17 @@ def test_evaluate_pocket(work, run):
     for result in told:
         named = [row["iou"] for row in result["per_word"] if row["category"] == row["word"] and row["iou"] is not None]
         assert result["mIoU"] == pytest.approx(np.mean(named)), "the mean over the categories' names"
+        for key in ("attention_ap", "attention_auroc", "attention_chance"):
+            assert list(result[key]) == ["base", "novel", "unseen"]
+            assert all(v is None or 0 <= v <= 100 for v in result[key].values())
+
+
+def test_evaluate_pocket_from_another_seed(work, run):
+    asked = ("evaluate", "--pocket", "-n", 1, "--checkpoint", work/"zero", "--json")
+    first, again, other = (json.loads(run(*asked, *more).stdout) for more in ((), ("--seed", 1_000_000), ("--seed", 3)))
+
+    assert first == again != other
+    assert all(result["attention_ap"] is None for result in first), "the zero-shot reading has no A_k"
 
 
 @pytest.mark.parametrize("checkpoint", ["model", "zero"])

@@ -222,6 +222,42 @@ def iou_of(label, mask, names):
     return found
 
 
+def ranking(score, there):
+    "Average precision and AUROC in percent by their definitions, in numpy; equal scores count together."
+    hits = np.array([[(there & (score >= v)).sum(), (score >= v).sum()] for v in np.unique(score[there])[::-1]])
+    gained = np.diff(hits[:, 0], prepend=0)
+    above = (score[there][:, None] > score[~there]).mean() + .5*(score[there][:, None] == score[~there]).mean()
+    return 100*float((gained*hits[:, 0]/hits[:, 1]).sum()/there.sum()), 100*float(above)
+
+
+@pytest.mark.parametrize("domain", ["floodnet", "landdiscover"])
+def test_attention_of_each_tier_is_an_independent_count(model, domain):
+    "A_k by name and by the first unseen word, on every second pixel of a row and of a column, all scenes together."
+    names = DOMAINS[domain].words
+    scenes = [make_scene(seed, domain, 96) for seed in (7, 8)]
+    mask = np.stack([scene.mask[::2, ::2] for scene in scenes]).ravel()
+    rows = []
+    for category, word in [(c, w) for c in names for w in (c, CATEGORIES[c].unseen[0])]:
+        there = mask == list(CATEGORIES).index(category)
+        if not there.any():
+            continue
+        maps = []
+        for scene in scenes:
+            image = torch.from_numpy(scene.image).permute(2, 0, 1)[None]/255
+            with torch.no_grad():
+                attention = model.query(model.encode_image(image), [word]).attention
+            maps.append(F.interpolate(attention, (96, 96), mode="bilinear", align_corners=False)[0, 0, ::2, ::2])
+        rows.append((tier(word), 100*there.mean(), *ranking(torch.stack(maps).flatten().numpy(), there)))
+
+    result = evaluate_pocket(model, domain, n=2, seed0=7, size=96, progress=False)
+
+    for t in ("base", "novel", "unseen"):
+        of_tier = np.array([row[1:] for row in rows if row[0] == t])
+        expected = of_tier.mean(0) if len(of_tier) else [np.nan]*3
+        found = [result[key][t] for key in ("attention_chance", "attention_ap", "attention_auroc")]
+        np.testing.assert_allclose(found, expected, atol=.02)
+
+
 @pytest.mark.parametrize("domain", ["floodnet", "landdiscover"])
 def test_pocket_tiers_are_an_independent_count(model, domain):
     "base, novel, unseen and absent by full-size probabilities and plain numpy."
@@ -253,9 +289,10 @@ def test_pocket_scenes_are_encoded_once():
 
     counting = Counting()
 
-    evaluate_pocket(counting, "flair", n=3, size=64, progress=False)
+    result = evaluate_pocket(counting, "flair", n=3, size=64, progress=False)
 
     assert counting.images == 3
+    assert [result[key] for key in ("attention_ap", "attention_auroc", "attention_chance")] == [None]*3
 
 
 def test_best_threshold_beats_every_other():

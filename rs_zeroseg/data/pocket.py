@@ -255,7 +255,7 @@ def make_scene(
 # %% ../../nbs/1_data/08_pocket.ipynb #03000061
 def demo_scene() -> Scene:
     "A 512 px scene with many categories, for a first look."
-    return make_scene(107, size=512)
+    return make_scene(1_000_366, size=512)
 
 # %% ../../nbs/1_data/08_pocket.ipynb #03000076
 def write_scene(

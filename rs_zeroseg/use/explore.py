@@ -67,7 +67,7 @@ class AttentionExplorer(Page):
     def __init__(
         self,
         model:Segmenter|str="pocket",                # or what `load` takes
-        source:str="1000003",                        # seed of a pocket scene, or the path of an image
+        source:str="1001909",                        # seed of a pocket scene, or the path of an image
         words:str="road, building, tennis court",    # separated by commas
         run:str="runs/watch",                        # folder of a run whose snapshots the slider scrubs through
         files:bool=True,                             # may a box name files of this machine? Not on a page for others

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEMO_WORDS', 'NEXT', 'PAIR_OPTIONS', 'segment', 'demo_figure', 'look', 'demo', 'to_json', 'pairs_of', 'evaluate',
-           'evaluate_domains', 'tell']
+           'evaluate_domains', 'attention_table', 'tell']
 
 # %% ../../nbs/6_use/13_map_commands.ipynb #6u091300
 import json
@@ -113,7 +113,7 @@ def look(
 # %% ../../nbs/6_use/13_map_commands.ipynb #20000019
 NEXT = """
 Next:
-  your own words:  rs_zeroseg segment {scene} --words "parking lot,orchard,lagoon" --out {mine}
+  your own words:  rs_zeroseg segment {scene} --words "solar panel,orchard,lagoon" --out {mine}
   your own image:  rs_zeroseg segment town.tif --words "building,road,water" --out town_map.tif
   how it works:    rs_zeroseg lab"""
 
@@ -193,7 +193,9 @@ def pairs_of(images:Path|None, masks:Path|None, labels:Path|None, data:Path|None
                epilog="Example:  rs_zeroseg evaluate --data data/flair/test --checkpoint runs/paper/model")
 @with_options(*PAIR_OPTIONS)
 @click.option("--pocket", is_flag=True, help="the five pocket domains instead of a folder")
-@click.option("-n", "n", default=40, show_default=True, type=click.IntRange(1), help="scenes per pocket domain")
+@click.option("-n", "--n", "n", default=40, show_default=True, type=click.IntRange(1), help="scenes per pocket domain")
+@click.option("--seed", default=1_000_000, show_default=True, type=click.IntRange(0),
+              help="of the first pocket scene; those of the training start at 0")
 @checkpoint_option
 @clip_option
 @rsi_option
@@ -202,13 +204,15 @@ def pairs_of(images:Path|None, masks:Path|None, labels:Path|None, data:Path|None
 @protocol_option
 @miou_option
 @json_option
-def evaluate(images, masks, labels, data, words, pocket, n, checkpoint, clip_weights, rsi_weights, threshold, protocol,
-             miou_rule, as_json):
-    "mIoU of all, base and novel words on a folder with masks, or on the pocket domains (--pocket); percent."
+def evaluate(images, masks, labels, data, words, pocket, n, seed, checkpoint, clip_weights, rsi_weights, threshold,
+             protocol, miou_rule, as_json):
+    """mIoU of all, base and novel words on a folder with masks, or on the pocket domains (--pocket); percent.
+
+    With --pocket also A_k's average precision (AP, beside its chance) and AUROC per tier of words."""
     if pocket:
         if (protocol, miou_rule) != ("native", "present"):
             raise click.UsageError("--protocol and --miou are for a folder; pocket scenes are read as they are")
-        click.echo(evaluate_domains(ready(checkpoint, clip_weights, rsi_weights), n, as_json))
+        click.echo(evaluate_domains(ready(checkpoint, clip_weights, rsi_weights), n, seed, as_json))
         return
     pairs = pairs_of(images, masks, labels, data)
     from rs_zeroseg.evidence import evaluate as evaluation
@@ -221,15 +225,23 @@ def evaluate(images, masks, labels, data, words, pocket, n, checkpoint, clip_wei
     click.echo(to_json(report.as_dict()) if as_json else tell(report))
 
 # %% ../../nbs/6_use/13_map_commands.ipynb #6u09000f
-def evaluate_domains(model, n:int, as_json:bool) -> str:
-    "The scores on the five pocket domains, as JSON with all words or as a table of means."
+def evaluate_domains(model, n:int, seed:int, as_json:bool) -> str:
+    "The scores on the five pocket domains, as JSON with all words or as tables of means."
     from rs_zeroseg.data.pocket import DOMAINS
     from rs_zeroseg.evidence.evaluate import evaluate_pocket
-    results = [evaluate_pocket(model, domain, n, progress=not as_json) for domain in DOMAINS]
+    results = [evaluate_pocket(model, domain, n, seed, progress=not as_json) for domain in DOMAINS]
     if as_json:
         return to_json(results)
     shown = ("domain", "n", "mIoU", "base", "novel", "unseen", "absent", "absent_at_threshold", "threshold")
-    return table([{k: r[k] for k in shown} for r in results])
+    scores = table([{k: r[k] for k in shown} for r in results])
+    return scores if results[0]["attention_ap"] is None else f"{scores}\n\n{attention_table(results)}"
+
+
+def attention_table(results:list[dict]) -> str:   # of `evaluate_pocket`, of a model with A_k
+    "A_k's AP, its chance beside it, and AUROC: one row per domain and tier."
+    columns = {"A_k AP": "attention_ap", "chance": "attention_chance", "A_k AUROC": "attention_auroc"}
+    return table([{"domain": r["domain"], "words": t} | {name: r[key][t] for name, key in columns.items()}
+                  for r in results for t in r["attention_ap"]])
 
 
 def tell(report) -> str:

@@ -127,7 +127,7 @@ def _draw_heat(self:PictureGrid, picture:Picture, reading:Reading, view:View, wo
         pixels = partial(as_pixels, reading.image)
         self._once(picture, (), pixels, f"{where}{word}: no A_k", "this model has no attention map")
         return
-    known = "" if precision is None else f", AP of A_k {precision:.0f}%"
+    known = "" if precision is None else ", AP of A_k {:.0f}%, chance {:.0f}%".format(*precision)
     caption = f"{where}{word} ({tier(word)}{known})"
     alt = f"{view.label} for {word}: mean {heat.mean():.2f}, largest {heat.max():.2f}"
     pixels = partial(heat_picture, reading.image, heat, view.colours, view.opacity)

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from torchmetrics.functional.classification import binary_average_precision
 
 from ..data.show import show_attention, show_image, show_map
-from ..data.vocab import CATEGORIES, caption_words, tier
+from ..data.vocab import CATEGORIES, caption_words, tier, unseen_words
 from ..model.segmenter import Segmenter, to_image
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Reading:
         self.image = image
         self.truth = truth
         self.maps:dict[str, WordMaps] = {}             # what was asked so far
-        self.precision:dict[str, float|None] = {}      # what `attention_precision` found
+        self.precision:dict[str, tuple[float, float]|None] = {}      # what `attention_precision` found
         with torch.inference_mode():
             self.features = model.encode_image(image[None])
 
@@ -144,16 +144,17 @@ def looks_like(
 def attention_precision(
     reading:Reading,
     word:str,
-)->float|None:      # percent; None: no truth, no attention, or nothing that the word names is here
-    "Average precision of A_k as a ranking of the pixels that the word names, where the scene's truth is known."
+)->tuple[float, float]|None:   # AP and chance, percent; None: no truth, no A_k, or nothing that the word names is here
+    "Average precision of A_k as a ranking of the pixels that the word names, and its chance: their share of the scene."
     attention = reading.ask([word])[0].attention
-    names = caption_words().get(word.strip().lower(), ())
+    names = (caption_words() | unseen_words()).get(word.strip().lower(), ())
     if reading.truth is None or attention is None or not names:
         return None
     if word not in reading.precision:
         named = [list(CATEGORIES).index(name) for name in names]
         there = np.isin(reading.truth[::2, ::2], named)
-        reading.precision[word] = _average_precision(attention[::2, ::2], there) if there.any() else None
+        found = _average_precision(attention[::2, ::2], there) if there.any() else None
+        reading.precision[word] = None if found is None else (found, 100*float(there.mean()))
     return reading.precision[word]
 
 

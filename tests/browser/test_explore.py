@@ -67,7 +67,7 @@ def new_picture(page, part):
     return changes(lambda: picture(page, part), told)
 
 
-def shows_attention(page, word, source="1000003"):
+def shows_attention(page, word, source="1001909"):
     "Does a picture show A_k as the model gives it? To 2 grey levels: another number of threads may round elsewhere."
     colours = control(page, EXPLORER, "colours").input_value()
     opacity = float(page.locator(".rs-explorer .widget-readout").nth(OPACITY).inner_text())
@@ -107,7 +107,7 @@ def wait_for_caption(page, text):
 def start(page, words="road, building"):
     "A scene and some words, whatever the test before has left."
     last = words.split(", ")[-1]
-    type_in(page, "image", "1000003")
+    type_in(page, "image", "1001909")
     type_in(page, "words", words)
     wait_for_caption(page, f"{last} (")
     page.wait_for_timeout(1000)
@@ -116,7 +116,7 @@ def start(page, words="road, building"):
 # In JupyterLab
 
 def test_a_typed_word_shows_its_attention(page):
-    with new_picture(page, "lagoon (unseen)"):
+    with new_picture(page, "lagoon (unseen"):
         type_in(page, "words", "road, lagoon")
 
     assert shows_attention(page, "lagoon")
