@@ -40,15 +40,17 @@ model_option = click.option(
 @click.command(short_help="make the pocket encoders", epilog="Example:  rs_zeroseg pretrain --out runs/pretrain")
 @out_option
 @dubai_option
+@click.option("--images", type=click.Path(path_type=Path),
+              help="folder of real images without words, half of what the RSI stream sees (data_scripts/pictures.py)")
 @seed_option
-def pretrain(out, dubai, seed):
-    """Make both pocket encoders from a seed, in about 10 min on two cores.
+def pretrain(out, dubai, images, seed):
+    """Make both pocket encoders from a seed, in about half an hour on one core.
 
-    The VLM learns from scenes with captions, the RSI stream from scenes alone."""
+    The VLM learns from pictures with captions, the RSI stream from pictures alone."""
     from rs_zeroseg.training import pretrain as stages
     if dubai is None:
         click.echo("without --dubai: pocket scenes only; expect less on real imagery", err=True)
-    made = stages.pretrain(out, dubai, seed)
+    made = stages.pretrain(out, dubai, images, seed)
     click.echo(f"encoders in {made}\nNext:  rs_zeroseg train --encoders {out} --out runs/pocket")
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #6u10000b
