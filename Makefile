@@ -19,6 +19,7 @@ help:             ## this list
 $(STAMP): settings.ini setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/rs_zeroseg fetch text
 	@touch $@
 
 demo: $(STAMP)    ## a scene, five words, a map: written to out/demo

@@ -6,7 +6,7 @@ import torch
 
 from rs_zeroseg.model.budget import skeleton
 from rs_zeroseg.model.checkpoint import load, save
-from rs_zeroseg.model.registry import MODELS, build, image_streams, model_class, presets
+from rs_zeroseg.model.registry import MODELS, build, model_class, presets
 from rs_zeroseg.training.crops import pocket_crops
 from rs_zeroseg.training.segmentation import SEGMENTATION_PLAN, load_encoders, train_masks
 
@@ -180,15 +180,6 @@ def test_sed_refuses_widths_that_do_not_fit():
     odd = replace(presets("sed")["pocket"], dims=(8, 8, 8), guides=(8,))
     with pytest.raises(ValueError, match="2 stages need 2 guides"):
         build(odd)
-
-
-def test_the_convolutional_encoder_reads_alone():
-    model = load("pocket-conv-zero-shot")
-
-    vlm, rsi, clip = image_streams(model.config)
-
-    assert model.config.vlm == "pocket-conv" and rsi is None and clip is None
-    assert sorted(vlm.state_dict()) == sorted(model.vlm.state_dict())
 
 
 def test_ebseg_tells_trained_words_from_new_ones(models):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from rs_zeroseg.model.pocket_text import PocketText
 from rs_zeroseg.model.protocols import predict, predict_gsnet
 from rs_zeroseg.model.registry import MODELS, build, presets
 from rs_zeroseg.model.segmenter import PRESETS
-from rs_zeroseg.model.text import WordLlamaText
 from rs_zeroseg.training.crops import WORDS, batches_of, pocket_crops
 from rs_zeroseg.training.finetune import MaskLoss, start_model
 from rs_zeroseg.training.pretrain import CaptionedVLM, MaskedRSI, caption_loss, masked_loss
@@ -51,7 +51,7 @@ def test_pretraining_runs_where_the_images_are(stage):
     crops, generator = next(batches_of([pocket_crops(2)], 2, 64, zoom=2)(0))
     model = build(PRESETS["pocket"])
     if stage == "captions":
-        model, loss_fn = CaptionedVLM(model.vlm), caption_loss(WordLlamaText().encode(list(WORDS)))
+        model, loss_fn = CaptionedVLM(model.vlm), caption_loss(PocketText().encode(list(WORDS)))
     else:
         model, loss_fn = MaskedRSI(model.rsi), masked_loss()
 

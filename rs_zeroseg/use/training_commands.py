@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['out_option', 'seed_option', 'dubai_option', 'model_option', 'TABLES', 'ABLATION_ROWS', 'MODEL_OPTIONS',
-           'precision_option', 'PLAN_OPTIONS', 'VAL_OPTIONS', 'READ_OPTIONS', 'pretrain', 'train', 'experiment',
-           'finetune', 'chosen_config', 'doctor']
+           'precision_option', 'PLAN_OPTIONS', 'VAL_OPTIONS', 'READ_OPTIONS', 'fetch', 'pretrain', 'train',
+           'experiment', 'finetune', 'chosen_config', 'doctor']
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #6u101300
 import json
@@ -35,6 +35,18 @@ dubai_option = click.option(
 model_option = click.option(
     "--model", default="rs-zeroseg", show_default=True,
     help="rs-zeroseg, or a baseline: cat-seg, gsnet, sed, ebseg, scan")
+
+# %% ../../nbs/6_use/14_training_commands.ipynb #75150738
+@click.command(short_help="get the pocket's text encoder, once", epilog="Example:  rs_zeroseg fetch text")
+@click.argument("what", type=click.Choice(["text"]))
+@click.option("--from", "folder", type=click.Path(path_type=Path),
+              help="folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2; asks no network")
+def fetch(what, folder):
+    """Get the text encoder of the pocket models (91 MB), if it is not here yet. The first word would do the same.
+
+    Its two files are known by their SHA-256; others are refused. Afterwards nothing asks the network."""
+    from rs_zeroseg.model.pocket_text import fetch_text
+    click.echo(f"{what} encoder in {fetch_text(folder)}")
 
 # %% ../../nbs/6_use/14_training_commands.ipynb #6u10000a
 @click.command(short_help="make the pocket encoders", epilog="Example:  rs_zeroseg pretrain --out runs/pretrain")
