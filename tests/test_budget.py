@@ -38,7 +38,7 @@ def test_answers_are_plain_numbers(paper):
 
 def test_meta_counts_what_the_real_model_does():
     model, bare = build(PRESETS["pocket"]), skeleton(PRESETS["pocket"])
-    image, text_emb = torch.rand(1, 3, 100, 100), torch.randn(3, 256)
+    image, text_emb = torch.rand(1, 3, 100, 100), torch.randn(3, model.vlm.dim)
 
     counted = budget("pocket", words=3, image_px=100)
 
@@ -67,7 +67,7 @@ def test_the_fixed_input_of_a_stream_shows():
 
 def test_ablations_cost_less():
     config = PRESETS["pocket"]
-    switches = ({}, {"mscam": False}, {"similarity": False})
+    switches = ({}, {"mscam": False}, {"cosine": False})
 
     whole, *less = (budget(replace(config, **s))["new_parameters"] for s in switches)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from rs_zeroseg.evidence.experiments import LEDGER, add_run, ours, read_ledger
+from rs_zeroseg.evidence.paper import DATASET_COLUMNS
 
 ADD = """
 import sys
@@ -117,6 +118,17 @@ def test_a_full_disk_is_told_and_leaves_the_ledger(tmp_path):
 
 
 def test_a_run_that_stands_twice_counts_once():
-    records = read_ledger(LEDGER)
+    scores = [{column: {"mIoU": 20. + seed} for column in DATASET_COLUMNS} for seed in range(3)]
+    records = [run_of(seed) | {"metrics": metrics} for seed, metrics in enumerate(scores)]
 
+    assert ours("table6", records)["n"].eq(3).all()
     pd.testing.assert_frame_equal(ours("table6", records + records), ours("table6", records))
+
+
+def test_a_run_from_before_eq_9_read_the_vlm_is_refused(tmp_path):
+    ledger = tmp_path/"ledger.jsonl"
+    ledger.write_text(json.dumps({"setting": {"seed": 0, "similarity": True}, "metrics": {}}) + "\n")
+
+    with pytest.raises(ValueError, match="line 1: not a run .*before Eq. 9 read the VLM.*remove that line"):
+        read_ledger(ledger)
+    assert all("similarity" not in record["setting"] for record in read_ledger(LEDGER))
