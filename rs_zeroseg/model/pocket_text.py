@@ -128,7 +128,7 @@ def fetch_text(
     if not tried[-1]:
         return text_folder()
     raise RuntimeError(f"cannot get the text encoder of the pocket models ({'; '.join(tried)}): where there is a "
-                       f"network, run `rs_zeroseg fetch text`; else copy {' and '.join(TEXT_FILES)} of {TEXT_REPO} here and "
+                       f"network, run `rs_zeroseg fetch text`; else copy {' and '.join(TEXT_FILES)} of it here and "
                        "run `rs_zeroseg fetch text --from FOLDER`")
 
 # %% ../../nbs/2_model/02_pocket_text.ipynb #2p000016
