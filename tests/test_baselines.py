@@ -134,7 +134,7 @@ def test_a_snapshot_of_a_run_is_a_checkpoint(kind, crops, tmp_path):
 @by_kind
 def test_ignored_pixels_add_nothing(models, kind):
     "A method's own loss sees no pixel whose weight is 0: novel labels cannot leak."
-    model, text_emb = models[kind], torch.randn(4, 256)
+    model, text_emb = models[kind], torch.randn(4, 384)
     weight = torch.rand(2, 4, 64, 64).gt(.5)*1.
     torch.manual_seed(0)
     features = model(torch.rand(2, 3, 64, 64), text_emb)[2]
@@ -153,7 +153,7 @@ def test_a_baseline_says_what_takes_its_idea_away(kind):
 
     assert plain != config
     with torch.no_grad():
-        logits = build(plain)(torch.rand(1, 3, 64, 64), torch.randn(3, 256))[0]
+        logits = build(plain)(torch.rand(1, 3, 64, 64), torch.randn(3, 384))[0]
     assert logits.isfinite().all()
 
 

@@ -39,7 +39,7 @@ def test_the_loss_runs_where_the_images_are(kind):
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cuda")
-        loss_fn = MaskLoss(torch.randn(3, 256), [False, True, False, False], align).to_empty(device="cuda")
+        loss_fn = MaskLoss(torch.randn(3, 384), [False, True, False, False], align).to_empty(device="cuda")
         batch = torch.rand(2, 3, 64, 64, device="cuda"), torch.zeros(2, 64, 64, dtype=torch.long, device="cuda")
         loss, numbers = loss_fn(model, batch, loss_fn.counts(batch))
 

@@ -41,7 +41,7 @@ def random_loss(model, align, words=3):
 def test_what_stands_on_novel_pixels_never_reaches_the_loss(ignored):
     "Two novel categories change places: nothing changes. A base and an ignored pixel do: it depends on the rule."
     model, align = start_model(PRESETS["pocket"])
-    loss_fn = MaskLoss(F.normalize(torch.randn(2, 256), dim=-1), [False, True, True, False], align, ignored=ignored)
+    loss_fn = MaskLoss(F.normalize(torch.randn(2, 384), dim=-1), [False, True, True, False], align, ignored=ignored)
     image, mask = torch.rand(1, 3, 64, 64), torch.tensor([0, 1, 2, 3, IGNORE])[torch.arange(64*64) % 5].view(1, 64, 64)
 
     def result(mask):
