@@ -42,7 +42,7 @@ def test_a_map_says_what_it_is(made):
         coded, tags, numbers, colours = src.read(1), src.tags(), src.tags(1), src.colormap(1)
         assert src.overviews(1) == [2, 4]
     assert json.loads(tags["words"]) == WORDS and [numbers[f"word_{i}"] for i in range(1, 5)] == WORDS
-    assert tags["software"].startswith("rs_zeroseg ") and "rs-zeroseg" in tags["model"] and 0 <= float(tags["threshold"])
+    assert tags["software"].startswith("rs_zeroseg ") and "rs-zeroseg" in tags["model"] and float(tags["threshold"]) > 0
     assert ["#{:02x}{:02x}{:02x}".format(*colours[i][:3]) for i in range(1, 5)] == colours_for(WORDS)
     assert float(numbers["STATISTICS_MEAN"]) == pytest.approx(coded.mean(), rel=1e-4)
     assert int(numbers["STATISTICS_MAXIMUM"]) == coded.max()
@@ -87,8 +87,9 @@ def test_a_map_is_written_whole_or_not_at_all(made, tmp_path, monkeypatch, name)
         raise OSError("disk full")
     monkeypatch.setattr(layers, name, fails)
 
+    out, chances = tmp_path/"map.tif", tmp_path/"p.tif"
     with pytest.raises(OSError, match=r"map\.tif: could not be written \(disk full\)"):
-        segment(made/"in.tif", WORDS, tmp_path/"map.tif", load("pocket"), probabilities=tmp_path/"p.tif", progress=False)
+        segment(made/"in.tif", WORDS, out, load("pocket"), probabilities=chances, progress=False)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -121,3 +122,34 @@ def test_memory_does_not_grow_with_the_raster(tmp_path):
 
     print(f"peak: {peaks[0]:.0f} MB for 1,000 px, {peaks[1]:.0f} MB for {RASTER_PX:,} px")
     assert peaks[1] < peaks[0] + 128, "64 MB of GDAL's cache, and what lies around it"
+
+
+PLACES = {"EPSG:32631": (.5, 5e5, 5e6), "EPSG:2154": (.2, 650_000, 6_860_000), "EPSG:3857": (.6, 260_000, 6_250_000),
+          "EPSG:4326": (5e-6, 2.35, 48.85), "EPSG:3031": (10, 1e6, 1e6), "EPSG:2263": (1, 984_000, 200_000)}   # feet
+
+
+@pytest.mark.parametrize("crs", PLACES)
+def test_hectares_are_those_of_a_geodesic_computation(crs, tmp_path, tif):
+    "Each pixel's outline, measured on the ellipsoid by another library."
+    pyproj = pytest.importorskip("pyproj")
+    size, x, y = PLACES[crs]
+    place = rasterio.Affine(size, 0, x, 0, -size, y)
+    coded = np.random.default_rng(0).integers(0, 3, (40, 500), dtype=np.uint8)
+    path = tif(tmp_path/"map.tif", coded[None], crs=crs, transform=place, nodata=255)
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    corners = [(c, r) for c, r in ((0, 0), (500, 0), (500, 40), (0, 40))]
+    outline = [to_degrees.transform(*(place @ corner)) for corner in corners]
+    area, _ = pyproj.Geod(ellps="WGS84").polygon_area_perimeter(*zip(*outline))
+
+    rows = layers.area_rows(path, ["water", "tree"])
+
+    assert [row["pixels"] for row in rows] == np.bincount(coded.ravel()).tolist()
+    for row in rows:
+        assert row["hectares"]*1e4 == pytest.approx(abs(area)*row["pixels"]/coded.size, rel=5e-3)
+        assert "not an estimate" in row["caveat"]
+
+
+def test_without_a_place_there_are_pixels_and_no_hectares(tmp_path, tif):
+    path = tif(tmp_path/"map.tif", np.ones((1, 5, 4), np.uint8), nodata=255)
+
+    assert [(row["pixels"], row["hectares"]) for row in layers.area_rows(path, ["water"])] == [(0, None), (20, None)]
