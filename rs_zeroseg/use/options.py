@@ -38,6 +38,7 @@ def one_line(message:Warning|Exception|str) -> str:
 # %% ../../nbs/6_use/16_options.ipynb #6u08000d
 EXTRAS = {
     "lab": ("anywidget", "ipywidgets", "jupyterlab", "krippendorff", "matplotlib", "scipy", "voila"),
+    "gis": ("geopandas", "pyarrow", "pyogrio", "pyproj", "shapely", "xarray"),
     "torchgeo": ("torchgeo",),
 }   # extra -> packages that it brings and the plain package leaves out
 
