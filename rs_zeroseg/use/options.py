@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option', 'json_option', 'POLICIES',
            'clip_policy', 'rsi_policy', 'PROTOCOLS', 'MIOU_RULES', 'protocol_option', 'miou_option', 'foreseen',
-           'one_line', 'missing_extra', 'CtrlC', 'Commands', 'split_words', 'table', 'word_rows', 'with_options',
-           'ready']
+           'one_line', 'missing_extra', 'CtrlC', 'OneLine', 'Commands', 'Command', 'split_words', 'table', 'word_rows',
+           'with_options', 'ready']
 
 # %% ../../nbs/6_use/16_options.ipynb #6u081300
 import signal
@@ -74,8 +74,8 @@ class CtrlC:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # %% ../../nbs/6_use/16_options.ipynb #20000005
-class Commands(click.Group):
-    "A group whose commands end with 2 and one line on bad input, and with 130 when interrupted."
+class OneLine:
+    "For a click command or group: it ends with 2 and one line on bad input, and with 130 when interrupted."
     def invoke(self, ctx:click.Context):
         "Run the command and translate its warnings and errors."
         with warnings.catch_warnings(), CtrlC() as ctrl_c:
@@ -100,6 +100,14 @@ class Commands(click.Group):
         if not foreseen(error):
             raise error
         return one_line(error) or type(error).__name__
+
+
+class Commands(OneLine, click.Group):
+    "A group whose commands end so."
+
+
+class Command(OneLine, click.Command):
+    "A command of another program's group that ends so."
 
 # %% ../../nbs/6_use/16_options.ipynb #20000009
 def split_words(

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['fingerprint', 'kept_unless_error', 'block_log', 'block_windows', 'asking', 'chance_bytes', 'answer_window',
-           'answer_blocks', 'fill_log', 'logged_parts', 'write_answers', 'make_extras', 'request_of', 'depths_of',
-           'model_name', 'told_of', 'shares_of', 'alone_with', 'segment', 'write_tiled_scene', 'bench_raster']
+           'answer_blocks', 'fill_log', 'logged_parts', 'write_answers', 'Made', 'make_extras', 'request_of',
+           'depths_of', 'model_name', 'told_of', 'shares_of', 'alone_with', 'segment', 'write_tiled_scene',
+           'bench_raster']
 
 # %% ../../nbs/6_use/03_raster.ipynb #17000002
 import hashlib
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import product, repeat
 from pathlib import Path
@@ -208,21 +210,28 @@ def write_answers(
         write_raster(part, src, chances, dress, Resampling.average, count=K, dtype=np.uint8, nodata=255)
     return counts
 
-# %% ../../nbs/6_use/03_raster.ipynb #5554b401
+# %% ../../nbs/6_use/03_raster.ipynb #05d15c22
+@dataclass
+class Made:
+    "A finished map, for those who make something else from it."
+    src:rasterio.DatasetReader    # the raster it was made from
+    limits:np.ndarray|None        # its stretch, from `stretch_limits`
+    words:Sequence[str]
+    map:Path                      # the map, under a temporary name
+    chosen:Path                   # the probability of the word of each pixel, bytes of 0 to 254, 255 no data
+
+
 def make_extras(
-    src:rasterio.DatasetReader, log:Path, windows:Sequence[Window],
-    map_part:Path,                 # the finished map
-    makers:Sequence[Callable],     # (map, raster of the chosen word's probability, what to write) -> None
+    made:Made,
+    values:Iterator[tuple],        # for `made.chosen`, from `logged_parts`
+    makers:Sequence[Callable],     # (made, what to write) -> None
     parts:Sequence[Path],          # what to write, one for each
 ) -> None:
     "Whatever else is made from a map."
-    if not makers:
-        return
-    chosen = map_part.with_name("chosen.tif")
-    values = logged_parts(log/"chosen", windows, np.uint8)
-    write_raster(chosen, src, values, lambda dst: None, count=1, dtype=np.uint8, nodata=255)
+    if makers:
+        write_raster(made.chosen, made.src, values, lambda dst: None, count=1, dtype=np.uint8, nodata=255)
     for make, part in zip(makers, parts):
-        make(map_part, chosen, part)
+        make(made, part)
 
 # %% ../../nbs/6_use/03_raster.ipynb #911d1d01
 def request_of(path:Path, words:Sequence[str], **settings) -> dict:
@@ -276,7 +285,7 @@ def segment(
     threshold:float|None=None,          # probability below which a pixel is none of the words; None: the model's own
     probabilities:str|Path|None=None,   # also write the probability of each word, one band each, to this .tif
     progress:bool=True,                 # show a progress bar
-    extras:dict[Path, Callable]|None=None,   # what else to write -> its maker, for `make_extras`
+    extras:dict[Path, Callable]|None=None,   # what else to write -> its maker: (`Made`, where to write) -> None
 )->dict:                                # out, words, threshold, width, height, georeference, share per word, nodata
     """Segment a raster of any size by `words` into a georeferenced map: 0 none, 1... the words, 255 nodata.
 
@@ -307,7 +316,8 @@ def segment(
         with whole_files(*outputs) as parts:
             fill_log(log, request_of(path, words, **settings), blocks, depths, answer, name)
             counts = write_answers(src, log, windows, words, parts[len(extras):], origin)
-            make_extras(src, log, windows, parts[-1], list(extras.values()), parts)
+            made = Made(src, limits, words, parts[-1], parts[-1].with_name("chosen.tif"))
+            make_extras(made, logged_parts(log/"chosen", windows, np.uint8), list(extras.values()), parts)
         told = dict(out=str(out), words=words, threshold=threshold, **told_of(src), **shares_of(counts, words))
         shutil.rmtree(log, ignore_errors=True)
     return told
