@@ -6,7 +6,7 @@
 __all__ = ['ENDINGS', 'check_layers', 'make_vector', 'make_areas', 'make_preview', 'ready_model', 'segment_file', 'is_xarray',
            'bands_first', 'place_of', 'segment_array', 'segment_xarray', 'segment']
 
-# %% ../../nbs/6_use/06_segment.ipynb #d27da175
+# %% ../../nbs/6_use/06_segment.ipynb #174346a9
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -22,19 +22,17 @@ from ..evidence.shifts import Shifted
 from ..model.checkpoint import load
 from ..model.segmenter import Segmenter
 from . import raster
-from .layers import layer_files, write_areas
+from .layers import write_areas
 from .preview import write_preview
 
 if TYPE_CHECKING:
     from xarray import DataArray
 
-# %% ../../nbs/6_use/06_segment.ipynb #2df70dc1
+# %% ../../nbs/6_use/06_segment.ipynb #242be093
 ENDINGS = {"vector": (".gpkg", ".parquet"), "areas": (".csv",), "preview": (".html", ".htm")}   # option -> endings
 
 
 def check_layers(
-    source:Path,
-    taken:Sequence[Path],        # what is written anyway
     wanted:dict[str, Path],      # key of `ENDINGS` -> file
 ) -> None:
     """See that the layers can be written.
@@ -42,24 +40,20 @@ def check_layers(
     Raises
     ------
     ValueError
-        If a name has another ending, no folder, or is the input or another output.
+        If a name has another ending or no folder.
     ModuleNotFoundError
         If polygons are wanted and a package of the extra `gis` is missing."""
-    names = {path.resolve() for path in (source, *taken)}
     for option, path in wanted.items():
         if path.suffix.lower() not in ENDINGS[option]:
             raise ValueError(f"{path}: for {option} give a name that ends in {' or '.join(ENDINGS[option])}")
         if not path.parent.is_dir():
             raise ValueError(f"{path.parent}: no such folder; make it first")
-        if path.resolve() in names:
-            raise ValueError(f"{path}: that is another file of this run; choose another name")
-        names.add(path.resolve())
     if "vector" in wanted:
         parquet = wanted["vector"].suffix.lower() == ".parquet"
         for package in ("shapely", "pyogrio", "geopandas", *["pyarrow"]*parquet):
             import_module(package)
 
-# %% ../../nbs/6_use/06_segment.ipynb #9a811716
+# %% ../../nbs/6_use/06_segment.ipynb #3bacdaf5
 def make_vector(made:raster.Made, out:Path, min_area_m2:float, simplify_px:float) -> None:
     "Polygons of a finished map."
     from rs_zeroseg.use.vector import write_vector
@@ -75,7 +69,7 @@ def make_preview(made:raster.Made, out:Path) -> None:
     "The page of a finished map."
     write_preview(made.src, made.limits, made.map, made.words, out)
 
-# %% ../../nbs/6_use/06_segment.ipynb #79ee6adb
+# %% ../../nbs/6_use/06_segment.ipynb #e0a244d6
 def ready_model(
     model:Segmenter|str|Path,   # a model, or the name of one for `load`
     shifts:int,                 # how often each image is read
@@ -97,15 +91,14 @@ def segment_file(
     "A map and its layers, whole or not at all; raises as `raster.segment` and `check_layers` do."
     given = dict(vector=vector, areas=areas, preview=preview)
     wanted = {option: Path(name) for option, name in given.items() if name is not None}
-    chances = options.get("probabilities")
-    check_layers(path, [*layer_files(out), *([Path(chances)] if chances else [])], wanted)
+    check_layers(wanted)
     makers = dict(vector=partial(make_vector, min_area_m2=min_area_m2, simplify_px=simplify_px),
                   areas=make_areas, preview=make_preview)
     extras = {name: makers[option] for option, name in wanted.items()}
     told = raster.segment(path, words, out, model, extras=extras, **options)
     return told | {option: str(name) for option, name in wanted.items()}
 
-# %% ../../nbs/6_use/06_segment.ipynb #ff5ce193
+# %% ../../nbs/6_use/06_segment.ipynb #c2940b98
 def is_xarray(source:Any) -> bool:
     "Is this an xarray.DataArray? xarray is not imported for the question."
     return type(source).__module__.startswith("xarray.") and hasattr(source, "dims")
@@ -134,7 +127,7 @@ def place_of(data:"DataArray") -> dict:
     where = data.coords["spatial_ref"].attrs if "spatial_ref" in data.coords else {}
     return dict(transform=rasterio.Affine(dx, 0, x[0] - dx/2, 0, dy, y[0] - dy/2), crs=where.get("crs_wkt"))
 
-# %% ../../nbs/6_use/06_segment.ipynb #c0923bcc
+# %% ../../nbs/6_use/06_segment.ipynb #3f606cfa
 def segment_array(array:np.ndarray, words:Sequence[str], model:Segmenter, place:dict, **options) -> np.ndarray:
     "The map of a (3,H,W) array, (H,W), by way of a temporary file; raises as `raster.segment` does."
     if array.dtype.kind == "f" and array.size and 0 <= np.nanmin(array) and np.nanmax(array) <= 1:
@@ -162,7 +155,7 @@ def segment_xarray(data:"DataArray", words:Sequence[str], model:Segmenter, **opt
     made.attrs = dict(words=list(words), nodata=int(np.iinfo(coded.dtype).max))
     return made.rename("map")
 
-# %% ../../nbs/6_use/06_segment.ipynb #2326fa8a
+# %% ../../nbs/6_use/06_segment.ipynb #0fb71201
 def segment(
     source:"str|Path|np.ndarray|DataArray",   # a raster of any size; or (3,H,W) or (H,W,3); or an xarray object
     words:Sequence[str],                      # what to look for; word i becomes value i+1 of the map
