@@ -260,8 +260,9 @@ def test_qgis_calls_the_command_line_that_there_is(script, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is a script with a first line")
 def test_qgis_is_told_why_it_failed(script, tmp_path):
+    asked = given(tmp_path)
     fails = program(tmp_path, "print('Error: in.tif: no such file', file=sys.stderr)\nsys.exit(2)")
 
     for wanted, name in (("in.tif: no such file", fails), ("could not be started", str(tmp_path/"none"))):
         with pytest.raises(script.QgsProcessingException, match=wanted):
-            script.SegmentByWords().processAlgorithm(given(tmp_path, PROGRAM=name), None, Feedback())
+            script.SegmentByWords().processAlgorithm(asked | dict(PROGRAM=name), None, Feedback())
