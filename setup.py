@@ -7,9 +7,9 @@ from setuptools import find_packages, setup
 parser = ConfigParser(delimiters=["="])
 parser.read("settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-# lab: notebooks, widgets, plotting; gis and cluster: reserved; dev: what changing the workbook needs, lab included
+# lab: notebooks, widgets, plotting; gis: polygons; cluster: reserved; dev: to change the workbook, with lab and gis
 extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "torchgeo", "dev")}
-extras["dev"] += extras["lab"]
+extras["dev"] += extras["lab"] + extras["gis"]
 setup(
     name=cfg["lib_name"],
     version=cfg["version"],
@@ -35,6 +35,7 @@ setup(
     extras_require=extras,
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
+        "rasterio.rio_plugins": [f"zeroseg={cfg['lib_name']}.use.cli:zeroseg"],
         "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],
     },
 )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .evidence.evaluate import evaluate
     from .model.checkpoint import load
     from .training.finetune import finetune
-    from .use.raster import segment
+    from .use.segment import segment
 
 __all__ = ["evaluate", "finetune", "load", "make_scene", "segment"]
 _WHERE = {
@@ -17,7 +17,7 @@ _WHERE = {
     "finetune": "training.finetune",
     "load": "model.checkpoint",
     "make_scene": "data.pocket",
-    "segment": "use.raster",
+    "segment": "use.segment",
 }
 
 

@@ -343,7 +343,7 @@ def test_300_broken_files_and_never_a_traceback(work, run, tif, tmp_path, monkey
         path = fuzzed(rng, tmp_path, n, tif)
         done = run("segment", path, "--words", "road,tree", "--out", tmp_path/"map.tif", "--json")
         lines = [line for line in done.output.splitlines() if not line.startswith("Note: ")]
-        made = {"map.tif", "map.tif.aux.xml"} if done.exit_code == 0 else set()
+        made = {"map.qml", "map.tif", "map.tif.aux.xml"} if done.exit_code == 0 else set()
         assert done.exit_code in (0, 2) and len(lines) == 1, (n, path, done.exit_code, done.output, done.exception)
         if done.exit_code == 2:
             assert lines[0].startswith("Error: ") and path.name in lines[0], (n, lines)

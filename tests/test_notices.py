@@ -35,7 +35,8 @@ from rs_zeroseg.training.crops import Crops, batches_of, pocket_crops, pocket_sc
 from rs_zeroseg.training.loop import TrainConfig, fit, learning_rate, parameter_groups
 from rs_zeroseg.training.resume import Metrics
 from rs_zeroseg.use.choices import Place, window_of
-from rs_zeroseg.use.raster import dress_map, request_of, shares_of
+from rs_zeroseg.use.layers import dress_map
+from rs_zeroseg.use.raster import request_of, shares_of
 from rs_zeroseg.use.reading import Reading, at_pixel
 from rs_zeroseg.use.source import grid_origin, read_window
 

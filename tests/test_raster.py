@@ -90,7 +90,7 @@ def test_georeference_is_kept_and_blocks_do_not_show(tmp_path, block_px, halo_px
 
     with rasterio.open(source) as src, rasterio.open(out) as dst:
         assert (dst.crs, dst.transform, dst.shape, dst.nodata) == (src.crs, src.transform, src.shape, 255)
-        assert dst.compression.name == "deflate" and dst.block_shapes == [(256, 256)]
+        assert dst.compression.name == "deflate" and dst.block_shapes == [(256, 256)] and dst.overviews(1) == [2]
         assert dst.tags(1)["word_3"] == WORDS[2] and len({dst.colormap(1)[i] for i in range(4)}) == 4
     labels = map_to_labels(read(out))
     assert (labels == expected(image)).mean() > .9999

@@ -226,6 +226,9 @@ LAB = {"use.widgets", "use.pictures", "use.explore", "use.result_figures", "use.
        "use.rating", "use.page", "evidence.experiments", "evidence.real_ground"}
 
 
+GIS = {"use.vector"}   # who may import a package of the extra `gis` at the top
+
+
 @by_name
 def test_plotting_and_jupyter_are_imported_where_they_are_needed(path):
     "The plain package installs none of it, and its commands work (`make release` tries it in a new environment)."
@@ -234,11 +237,14 @@ def test_plotting_and_jupyter_are_imported_where_they_are_needed(path):
     at_top = [n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)]
     at_top += [a.name for n in tree.body if isinstance(n, ast.Import) for a in n.names]
     lab = {name for name in at_top if name.partition(".")[0] in EXTRAS["lab"]}
+    gis = {name for name in at_top if name.partition(".")[0] in EXTRAS["gis"]}
     ours = {name.removeprefix("rs_zeroseg.") for name in at_top}
 
     if module(path) not in LAB:
         assert lab == set(), "import it inside the function that draws"
         assert ours & LAB == set(), "this would bring plotting into the plain package"
+    if module(path) not in GIS:
+        assert gis == set() and ours & GIS == set(), "import it inside the function that needs it"
 
 
 def setup_call():

@@ -56,6 +56,7 @@ def long_ones(given, out):
         "budget": ("--preset", "paper"),
         "bench raster": ("--size", 6000),
         "bench query": ("--preset", "pocket"),
+        "bench shifts": ("-n", 500),
         "bench step": ("--preset", "pocket", "--steps", 3000, "--crop-px", 64),
         "bench models": ("--preset", "pocket"),
         "lab": server,
@@ -64,7 +65,7 @@ def long_ones(given, out):
 
 
 COMMANDS = ("segment", "demo", "evaluate", "pretrain", "train", "finetune", "experiment", "doctor", "budget",
-            "bench raster", "bench query", "bench step", "bench models", "lab", "lab --app")
+            "bench raster", "bench query", "bench shifts", "bench step", "bench models", "lab", "lab --app")
 
 
 def interrupted(args, delay, log, sign="begun"):

@@ -90,7 +90,7 @@ def test_two_segment_with_one_out_are_never_mixed(town, tmp_path):
         assert out.read_bytes() == whole
         told += [text for code, text in results if code]
 
-    assert {p.suffix for p in tmp_path.iterdir()} == {".tif", ".xml"}
+    assert {p.suffix for p in tmp_path.iterdir()} == {".qml", ".tif", ".xml"}
     print(f"{TWO_RUNS} pairs, {len(told)} runs were told that another one is at work")
 
 
@@ -110,7 +110,7 @@ def test_a_killed_segment_leaves_no_lock_and_its_blocks_are_used(town, tmp_path)
 
     assert again.returncode == 0 and (tmp_path/"map.tif").read_bytes() == whole
     assert blocks and " 0%|" not in told, "it went on after the first block"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.qml", "map.tif", "map.tif.aux.xml"]
 
 
 @posix

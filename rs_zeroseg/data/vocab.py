@@ -102,7 +102,7 @@ _NOVEL = (
         "tennis arena, tennis club", "#3f3fbf", novel=True),
     _category(
         "boat", "ship, boats, ships, vessel, yacht, sailboat, motorboat, fishing boat",
-        "watercraft, speedboat", "#ffffff", novel=True),
+        "watercraft, speedboat", "#6a3d9a", novel=True),
 )
 
 # %% ../../nbs/1_data/02_vocab.ipynb #484c16b8

@@ -98,12 +98,8 @@ class Answer:
 
 # %% ../../nbs/2_model/09_segmenter.ipynb #11000009
 @patch
-def labels(
-    self:Answer,
-    # probability below which a pixel is "none"; None: the model's calibrated default, 0: never none
-    threshold:float|None=None,
-)->torch.Tensor:   # (B,H,W) int64, index of the best word, -1 where none passes
-    "Index of the best word per pixel, (B,H,W); memory does not grow with the number of words."
+def best(self:Answer) -> tuple[torch.Tensor, torch.Tensor]:
+    "Probability and index of the best word per pixel, (B,H,W) each; memory does not grow with the number of words."
     chunk = self.model.chunk or max(1, len(self))
     best, index = torch.tensor(-torch.inf), torch.tensor(-1)
     for start in range(0, len(self), chunk):
@@ -111,9 +107,18 @@ def labels(
         top, arg = to_image(logits, self.features).max(1)                 # (B,H,W) each
         index = torch.where(top > best, arg + start, index)
         best = torch.maximum(top, best)
+    return best.sigmoid(), index
 
-    threshold = self.model.threshold if threshold is None else threshold
-    return torch.where(best.sigmoid() >= threshold, index, -1)
+
+@patch
+def labels(
+    self:Answer,
+    # probability below which a pixel is "none"; None: the model's calibrated default, 0: never none
+    threshold:float|None=None,
+)->torch.Tensor:   # (B,H,W) int64, index of the best word, -1 where none passes
+    "Index of the best word per pixel, (B,H,W)."
+    best, index = self.best()
+    return torch.where(best >= (self.model.threshold if threshold is None else threshold), index, -1)
 
 # %% ../../nbs/2_model/09_segmenter.ipynb #79850b96
 @dataclass

@@ -1,0 +1,268 @@
+"The day's task: map, polygons, areas and page in one run; from arrays, from `rio`, from QGIS."
+import csv
+import importlib.util
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+
+import rs_zeroseg
+from rs_zeroseg.data.pocket import make_scene, write_scene
+from rs_zeroseg.model.checkpoint import load, save
+from rs_zeroseg.model.segmenter import ZeroShot
+from rs_zeroseg.use.cli import zeroseg
+
+WORDS = ["building", "water", "tree"]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    "A folder with a scene and a checkpoint."
+    folder = tmp_path_factory.mktemp("segment")
+    write_scene(make_scene(3, size=256), folder/"in.tif")
+    model = load("pocket")
+    save(ZeroShot(model.vlm, model.text), folder/"model")
+    return folder
+
+
+def read(path):
+    with rasterio.open(path) as src:
+        return src.read(1)
+
+
+def test_one_command_does_the_days_task(work, run, tmp_path):
+    "Map, polygons, areas, page: they agree, and each is read by the library that others use."
+    geopandas = pytest.importorskip("geopandas")
+    pyproj = pytest.importorskip("pyproj")
+    names = {"--out": "map.tif", "--vector": "things.gpkg", "--areas": "areas.csv", "--preview": "look.html"}
+    files = [part for option, name in names.items() for part in (option, tmp_path/name)]
+
+    done = run("segment", work/"in.tif", "--words", ",".join(WORDS), *files, "--simplify", 0,
+               "--checkpoint", work/"model", "--json")
+
+    assert done.exit_code == 0, done.output
+    told, coded = json.loads(done.stdout), read(tmp_path/"map.tif")
+    assert {p.name for p in tmp_path.iterdir()} == {*names.values(), "map.qml", "map.tif.aux.xml"}
+    assert (told["vector"], told["areas"]) == (str(tmp_path/"things.gpkg"), str(tmp_path/"areas.csv"))
+    things = geopandas.read_file(tmp_path/"things.gpkg")
+    rows = {row["word"]: row for row in csv.DictReader(open(tmp_path/"areas.csv", newline=""))}
+    geod, shapes = pyproj.Geod(ellps="WGS84"), things.to_crs("EPSG:4326").geometry
+    things["geodesic"] = [abs(geod.geometry_area_perimeter(shape)[0]) for shape in shapes]
+    for value, word in enumerate(WORDS, 1):
+        of_word = things[things.word == word]
+        assert of_word.pixels.sum() == (coded == value).sum() == int(rows[word]["pixels"])
+        assert of_word.area_m2.sum() == pytest.approx(of_word.geodesic.sum(), rel=5e-3)
+        assert float(rows[word]["hectares"]) == pytest.approx(of_word.geodesic.sum()/1e4, rel=5e-3, abs=1e-4)
+    assert ((things.probability > told["threshold"] - .01) & (things.probability <= 1)).all()
+    assert "data:image/png" in (tmp_path/"look.html").read_text(encoding="utf-8")
+
+
+def test_a_killed_task_goes_on_and_gives_the_same(work, tmp_path, monkeypatch):
+    pytest.importorskip("geopandas")
+    model, seen = load(work/"model"), []
+    encode = type(model).encode_image
+
+    def counted(self, image):
+        seen.append(1)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return encode(self, image)
+
+    def ask(name):
+        rs_zeroseg.segment(work/"in.tif", WORDS, tmp_path/f"{name}.tif", model, areas=tmp_path/f"{name}.csv",
+                           vector=tmp_path/f"{name}.parquet", block_px=128, progress=False)
+    ask("whole")
+    monkeypatch.setattr(type(model), "encode_image", counted)
+
+    with pytest.raises(KeyboardInterrupt):
+        ask("killed")
+    assert not [p for p in tmp_path.iterdir() if p.suffix in (".tif", ".csv", ".parquet") and p.stem == "killed"]
+    ask("killed")
+
+    for ending in ("tif", "csv", "parquet"):
+        assert (tmp_path/f"killed.{ending}").read_bytes() == (tmp_path/f"whole.{ending}").read_bytes()
+
+
+def test_whole_or_not_at_all(work, tmp_path, monkeypatch):
+    "An error in the last layer leaves no other."
+    def fails(*args):
+        raise OSError("disk full")
+    monkeypatch.setattr("rs_zeroseg.use.segment.write_preview", fails)
+
+    with pytest.raises(OSError, match="disk full"):
+        rs_zeroseg.segment(work/"in.tif", WORDS, tmp_path/"map.tif", load(work/"model"), areas=tmp_path/"a.csv",
+                           preview=tmp_path/"p.html", progress=False)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_extra_is_told_before_the_work(work, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+
+    done = run("segment", work/"in.tif", "--words", "tree", "--out", tmp_path/"map.tif",
+               "--vector", tmp_path/"t.gpkg", "--checkpoint", work/"model")
+
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "this needs pyogrio" in done.stderr and 'pip install -e ".[gis]"' in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_come_back_as_they_went(work, tmp_path):
+    "numpy in both layouts, and the labels are those of the same picture as a file."
+    model, image = load(work/"model"), make_scene(3, size=256).image
+    with rasterio.open(work/"in.tif") as src, rasterio.open(
+            tmp_path/"plain.tif", "w", **dict(src.profile, crs=None, transform=rasterio.Affine.identity())) as dst:
+        dst.write(src.read())
+    rs_zeroseg.segment(tmp_path/"plain.tif", WORDS, tmp_path/"map.tif", model, progress=False)
+
+    found = [rs_zeroseg.segment(array, WORDS, model=model)
+             for array in (image, image.transpose(2, 0, 1), image/255)]
+
+    for coded in found:
+        np.testing.assert_array_equal(coded, read(tmp_path/"map.tif"))
+    with pytest.raises(ValueError, match=r"an array of shape \(256, 256\)"):
+        rs_zeroseg.segment(image[..., 0], WORDS, model=model)
+
+
+@pytest.mark.parametrize("order", [("band", "y", "x"), ("y", "x", "band")])
+def test_xarray_keeps_its_coordinates(work, order, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    model = load(work/"model")
+    with rasterio.open(work/"in.tif") as src:
+        t, wkt, array = src.transform, src.crs.to_wkt(), src.read()
+    axes = dict(y=t.f + t.e*(np.arange(256) + .5), x=t.c + t.a*(np.arange(256) + .5))
+    where = xarray.Variable((), 0, dict(crs_wkt=wkt))
+    data = xarray.DataArray(array, dims=("band", "y", "x"), coords=axes).assign_coords(spatial_ref=where)
+    rs_zeroseg.segment(work/"in.tif", WORDS, tmp_path/"map.tif", model, progress=False)
+
+    made = rs_zeroseg.segment(data.transpose(*order), WORDS, model=model)
+
+    assert made.dims == ("y", "x") and made.attrs["words"] == WORDS and "spatial_ref" in made.coords
+    np.testing.assert_array_equal(made.values, read(tmp_path/"map.tif"))
+    np.testing.assert_array_equal(made.x, data.x)
+
+
+# ---- rio
+
+def test_rio_zeroseg_is_segment(work, tmp_path):
+    from rasterio.rio.main import main_group
+    main_group.add_command(zeroseg)
+    ask = ["zeroseg", str(work/"in.tif"), "--words", "tree,water", "--checkpoint", str(work/"model")]
+
+    done = CliRunner().invoke(main_group, [*ask, "--out", str(tmp_path/"map.tif"), "--json"])
+    lost = CliRunner().invoke(main_group, [*ask[:1], "nowhere.tif", *ask[2:], "--out", str(tmp_path/"no.tif")])
+
+    assert done.exit_code == 0 and json.loads(done.stdout)["words"] == ["tree", "water"]
+    assert (lost.exit_code, lost.stderr.strip()) == (2, "Error: nowhere.tif: no such file")
+
+
+def test_the_entry_point_leads_to_it():
+    text = (Path(__file__).parent.parent/"setup.py").read_text(encoding="utf-8")
+
+    assert "rasterio.rio_plugins" in text and "use.cli:zeroseg" in text and zeroseg.name == "zeroseg"
+
+
+# ---- QGIS, without QGIS
+
+class Parameter:
+    "Any QgsProcessingParameter...: it keeps what it was given."
+    Double, Integer, TypeVectorPolygon = "double", "integer", "polygon"
+
+    def __init__(self, name, *args):
+        self.name, self.args = name, args
+
+
+class Algorithm:
+    "What the script uses of QgsProcessingAlgorithm."
+    def __init__(self):
+        self.parameters = []
+
+    def addParameter(self, parameter):
+        self.parameters.append(parameter)
+
+    def parameterAsRasterLayer(self, given, name, context):
+        return types.SimpleNamespace(source=lambda: given[name])
+
+    def parameterAsString(self, given, name, context):
+        return given[name]
+    parameterAsOutputLayer = parameterAsInt = parameterAsDouble = parameterAsString
+
+
+class Feedback:
+    "Collects what QGIS would show."
+    def __init__(self):
+        self.lines, self.cancelled = [], False
+
+    def pushInfo(self, line):
+        self.lines.append(line)
+
+    def isCanceled(self):
+        return self.cancelled
+
+
+@pytest.fixture
+def script(monkeypatch):
+    "The Processing script over a fake `qgis`."
+    core = types.ModuleType("qgis.core")
+    core.QgsProcessingAlgorithm, core.QgsProcessing = Algorithm, Parameter
+    core.QgsProcessingException = type("QgsProcessingException", (Exception,), {})
+    for kind in ("Number", "RasterDestination", "RasterLayer", "String", "VectorDestination"):
+        setattr(core, f"QgsProcessingParameter{kind}", Parameter)
+    monkeypatch.setitem(sys.modules, "qgis", types.ModuleType("qgis"))
+    monkeypatch.setitem(sys.modules, "qgis.core", core)
+    path = Path(__file__).parent.parent/"tools"/"qgis"/"rs_zeroseg_segment.py"
+    spec = importlib.util.spec_from_file_location("rs_zeroseg_segment", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def program(tmp_path, code):
+    "A program that does `code` with its arguments in `args`."
+    path = tmp_path/"program"
+    path.write_text(f"#!{sys.executable}\nimport sys\nargs = sys.argv[1:]\n{code}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def given(tmp_path, **changes):
+    "Parameters as QGIS hands them over."
+    return dict(INPUT="in.tif", WORDS="road,tennis court", THRESHOLD=None, SHIFTS=2, MIN_AREA=5.0, OUTPUT="map.tif",
+                VECTOR=None, PROGRAM=program(tmp_path, "print('done', *args, sep='|')")) | changes
+
+
+def test_every_parameter_that_qgis_is_told_of_is_read(script, tmp_path):
+    algorithm = script.SegmentByWords().createInstance()
+    algorithm.initAlgorithm()
+    assert {p.name for p in algorithm.parameters} == set(given(tmp_path))
+    assert algorithm.name() and algorithm.displayName() and algorithm.shortHelpString()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a script with a first line")
+def test_qgis_calls_the_command_line_that_there_is(script, tmp_path):
+    "Its arguments are understood by the real command."
+    feedback, asked = Feedback(), given(tmp_path, THRESHOLD=.25, VECTOR="t.gpkg")
+
+    made = script.SegmentByWords().processAlgorithm(asked, None, feedback)
+
+    assert made == {"OUTPUT": "map.tif", "VECTOR": "t.gpkg"}
+    _, name, *args = feedback.lines[-1].split("|")
+    with zeroseg.make_context(name, args) as context:
+        read = context.params
+    assert (name, read["words"], str(read["image"]), read["shifts"]) == ("segment", "road,tennis court", "in.tif", 2)
+    assert (read["threshold"], str(read["vector"]), read["min_area_m2"]) == (.25, "t.gpkg", 5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a script with a first line")
+def test_qgis_is_told_why_it_failed(script, tmp_path):
+    asked = given(tmp_path)
+    fails = program(tmp_path, "print('Error: in.tif: no such file', file=sys.stderr)\nsys.exit(2)")
+
+    for wanted, name in (("in.tif: no such file", fails), ("could not be started", str(tmp_path/"none"))):
+        with pytest.raises(script.QgsProcessingException, match=wanted):
+            script.SegmentByWords().processAlgorithm(asked | dict(PROGRAM=name), None, Feedback())
