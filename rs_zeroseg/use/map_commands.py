@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FILE', 'LAYER_OPTIONS', 'DEMO_WORDS', 'NEXT', 'PAIR_OPTIONS', 'segment', 'demo_figure', 'look', 'demo', 'to_json',
-           'pairs_of', 'evaluate', 'evaluate_domains', 'tell']
+           'pairs_of', 'evaluate', 'evaluate_domains', 'attention_table', 'tell']
 
 # %% ../../nbs/6_use/17_map_commands.ipynb #6u091300
 import json
@@ -16,8 +16,6 @@ import click
 
 from ..data.vocab import tier
 from rs_zeroseg.use.options import (
-    INPUT_OPTIONS,
-    asked_of,
     checkpoint_option,
     clip_option,
     json_option,
@@ -53,7 +51,7 @@ LAYER_OPTIONS = (
 # %% ../../nbs/6_use/17_map_commands.ipynb #2000001b
 @click.command(short_help="map any words on an image",
                epilog='Example:  rs_zeroseg segment town.tif --words "building,road,water" --out map.tif')
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("image", type=click.Path(path_type=Path))
 @click.option("--words", required=True, help="what to look for, separated by commas")
 @click.option("--out", required=True, type=click.Path(path_type=Path),
               help="the map, a .tif: i for the i-th word, 0 none, 255 no data")
@@ -61,26 +59,24 @@ LAYER_OPTIONS = (
 @checkpoint_option
 @clip_option
 @rsi_option
-@click.option("--probabilities", type=click.Path(path_type=Path),
-              help="also write one band of probability per word to this .tif")
-@with_options(*INPUT_OPTIONS)
+@with_options(*LAYER_OPTIONS)
 @json_option
-def segment(images, words, out, threshold, checkpoint, clip_weights, rsi_weights, probabilities, as_json, **asked):
-    """Map WORDS on IMAGE into a georeferenced map.
-
-    An image is a file of any size, a folder, a pattern, or any name that GDAL knows. Many become one map."""
-    from rs_zeroseg.use import raster
-    how = asked_of(**asked)
+def segment(image, words, out, checkpoint, clip_weights, rsi_weights, as_json, **options):
+    "Map WORDS on IMAGE (GeoTIFF, PNG or JPEG of any size) into a georeferenced map, and other layers made from it."
+    from rs_zeroseg.use import segment as task
     model = ready(checkpoint, clip_weights, rsi_weights)
-    result = raster.segment(images, split_words(words), out, model, threshold=threshold,
-                            probabilities=probabilities, progress=not as_json, asked=how)
+    result = task.segment(image, split_words(words), out, model, progress=not as_json, **options)
     if as_json:
         click.echo(json.dumps(result))
         return
     click.echo(table(word_rows(result)))
     holes = f", {100*result['nodata']:.1f} % without data" if result["nodata"] else ""
-    click.echo("\nred, green, blue: bands {}, {}, {} ({bands_by})".format(*result["bands"], **result))
-    click.echo("{out}: {width} x {height} px, {georeference}, threshold {threshold:.3f}".format(**result) + holes)
+    click.echo("\n{out}: {width} x {height} px, {georeference}, threshold {threshold:.3f}".format(**result) + holes)
+    for option in ("vector", "areas", "preview"):
+        if option in result:
+            click.echo(result[option])
+    if "areas" in result:
+        click.echo("Note: areas of a map are no estimate of the areas on the ground; the table says why", err=True)
 
 # %% ../../nbs/6_use/17_map_commands.ipynb #20000016
 # five base words, one novel, one unseen
@@ -247,15 +243,23 @@ def evaluate(images, masks, labels, data, words, pocket, n, seed, checkpoint, cl
     click.echo(to_json(report.as_dict()) if as_json else tell(report))
 
 # %% ../../nbs/6_use/17_map_commands.ipynb #6u09000f
-def evaluate_domains(model, n:int, as_json:bool) -> str:
-    "The scores on the five pocket domains, as JSON with all words or as a table of means."
+def evaluate_domains(model, n:int, seed:int, as_json:bool) -> str:
+    "The scores on the five pocket domains, as JSON with all words or as tables of means."
     from rs_zeroseg.data.pocket import DOMAINS
     from rs_zeroseg.evidence.evaluate import evaluate_pocket
-    results = [evaluate_pocket(model, domain, n, progress=not as_json) for domain in DOMAINS]
+    results = [evaluate_pocket(model, domain, n, seed, progress=not as_json) for domain in DOMAINS]
     if as_json:
         return to_json(results)
     shown = ("domain", "n", "mIoU", "base", "novel", "unseen", "absent", "absent_at_threshold", "threshold")
-    return table([{k: r[k] for k in shown} for r in results])
+    scores = table([{k: r[k] for k in shown} for r in results])
+    return scores if results[0]["attention_ap"] is None else f"{scores}\n\n{attention_table(results)}"
+
+
+def attention_table(results:list[dict]) -> str:   # of `evaluate_pocket`, of a model with A_k
+    "A_k's AP, its chance beside it, and AUROC: one row per domain and tier."
+    columns = {"A_k AP": "attention_ap", "chance": "attention_chance", "A_k AUROC": "attention_auroc"}
+    return table([{"domain": r["domain"], "words": t} | {name: r[key][t] for name, key in columns.items()}
+                  for r in results for t in r["attention_ap"]])
 
 
 def tell(report) -> str:
@@ -264,6 +268,4 @@ def tell(report) -> str:
     shown = ("mIoU", "base", "novel", "pixel_accuracy", "threshold")
     means = [f"{k} {said[k]:.1f}" for k in shown if said[k] is not None]
     made = f"protocol {report.protocol}, mean over the categories that are {report.miou_rule}"
-    if report.nodata:
-        made += f"; {report.nodata} labelled pixels left out, for the images hold no data there"
     return "\n".join((table(report.table.to_dict("records")), "", "  ".join(means), made))
