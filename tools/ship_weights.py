@@ -20,10 +20,10 @@ CARD = """# {title}
 Pocket-scale weights of the RS-ZeroSeg workbook: {what}. \
 They are made to be taken apart, not to be used in earnest.
 
-- **Made by** `rs_zeroseg pretrain` ({vlm_steps} + {rsi_steps} steps) and `rs_zeroseg train` ({train_steps} steps), \
-seed 0, and `tools/ship_weights.py`.
-- **Captions** (what the VLM learned words from): words of whole drawn scenes of the training domain, and of windows \
-of at least 64 px that were drawn without looking at any mask. \
+- **Made by** `rs_zeroseg pretrain` ({vlm_steps} + {rsi_steps} steps) and `rs_zeroseg train --clip full` \
+({train_steps} steps, then halfway back), seed 0, and `tools/ship_weights.py`.
+- **Captions** (what the VLM learned words from): words of windows of 64 to 72 px of drawn scenes of the training \
+domain. No mask chose a window; its words are read off the labels of what lies in it. \
 Words of novel categories stand in these captions and nowhere else; unseen words stand nowhere.
 - **Pixel labels**: {labels}.
 - **Real imagery with words**: {real}.
