@@ -37,7 +37,7 @@ class SCANConfig(StreamConfig):
     layers:int = 3                              # of the mask decoder
     heads:int = 4                               # of all attention
     patch_px:int = 8                            # image pixels per cell of the finer stream
-    context:tuple[int, ...] = (3, 4)            # VLM blocks whose maps are context, beside F_VLM
+    context:tuple[int, ...] = (3, 4)            # VLM blocks (pocket: steps) that are context, beside F_VLM
     reads:int = 2                               # cross-attentions from the masks to the context
     steered:int = 1                             # last VLM blocks that a mask's view passes
     shift:float = .1                            # share of a view's background that becomes the image's mean token
