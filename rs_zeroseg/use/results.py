@@ -183,7 +183,7 @@ def _draw(self:ResultsExplorer, _=None) -> None:
     self.picture.alt = f"{self.table.label}, {column}: paper {paper}; ours {own}"
 
 # %% ../../nbs/6_use/13_results.ipynb #446e1918
-SAME = ("model", "whole", "vlm", "clip", "rsi", "lam", "mscam", "carh", "cosine", "refine")   # what runs of a row share
+SAME = ("model", "whole", "clip", "rsi", "lam", "mscam", "carh", "cosine", "refine")   # what runs of a row share
 NO_RUN = -1   # not None: ipywidgets takes that for "nothing is chosen", and the box would be empty
 
 
