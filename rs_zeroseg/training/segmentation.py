@@ -283,17 +283,24 @@ def train_masks(
     part_way(model.vlm, before, KEPT_SHARE)
     if out is not None:
         save(model.eval(), Path(out)/"model")
+    if snapshots:
+        save(model.eval(), _snapshot(out, plan.steps), half=True)
     return model, rows
 
 # %% ../../nbs/3_training/05_segmentation.ipynb #5e7ae9e5
+def _snapshot(out:str|Path, step:int) -> Path:
+    "Where a snapshot lies."
+    return Path(out)/"snapshots"/f"step-{step:06d}"
+
+
 def _snapshots(model:Segmenter, out:str|Path|None, every:int, steps:int, after_step:Callable|None) -> Callable:
     "A function for `fit` that keeps the model every so many steps; the one before the first step is kept at once."
     if out is None:
         raise ValueError("snapshots need a folder: give `out`")
 
     def after(step):
-        if step % every == 0 or step == steps:
-            save(model, Path(out)/"snapshots"/f"step-{step:06d}", half=True)
+        if step % every == 0 and step < steps:
+            save(model, _snapshot(out, step), half=True)
         if after_step:
             after_step(step)
 
