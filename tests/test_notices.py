@@ -31,7 +31,7 @@ from rs_zeroseg.model.protocols import spans
 from rs_zeroseg.model.registry import build
 from rs_zeroseg.model.segmenter import PRESETS, Features, Segmenter
 from rs_zeroseg.training import costs, doctor, finetune, machine, pretrain, segmentation
-from rs_zeroseg.training.crops import Crops, batches_of, pocket_crops, pocket_scenes
+from rs_zeroseg.training.crops import Crops, area_shares, batches_of, pocket_crops, pocket_scenes
 from rs_zeroseg.training.loop import TrainConfig, fit, learning_rate, parameter_groups
 from rs_zeroseg.training.resume import Metrics
 from rs_zeroseg.use.choices import Place, window_of
@@ -175,20 +175,20 @@ def test_running_means_take_a_twentieth_of_what_is_new():
 
 # ---- seeds
 
-def same(masks, others):
-    return all(torch.equal(a, b) for a, b in zip(masks, others))
+def same(images, others):
+    return all(torch.equal(a, b) for a, b in zip(images, others))
 
 
 def first_scene(monkeypatch, stage, tmp_path, seed):
-    "The masks that a stage of the training draws for a seed, without the training."
+    "The images that a stage of the training draws for a seed, without the training."
     found = []
 
     def look(data, *args, **kwargs):
-        found.extend(data[0].masks)
+        found.extend(data[0].images)
         raise Enough
 
     if stage == "experiment":
-        return experiments._crops.__wrapped__(1, seed)[0].masks
+        return experiments._crops.__wrapped__(1, seed)[0].images
     with monkeypatch.context() as m, pytest.raises(Enough):
         if stage == "train":
             m.setattr(segmentation, "train_masks", look)
@@ -203,7 +203,7 @@ def first_scene(monkeypatch, stage, tmp_path, seed):
 def test_the_seed_chooses_the_scenes(monkeypatch, tmp_path, stage):
     zero, three = (first_scene(monkeypatch, stage, tmp_path, seed) for seed in (0, 3))
 
-    assert same(zero, pocket_scenes(1, 0)[1]) and same(three, pocket_scenes(1, 30_000_000)[1])
+    assert same(zero, pocket_scenes(1, 0)[0]) and same(three, pocket_scenes(1, 30_000_000)[0])
     assert not same(zero, three)
 
 
@@ -354,7 +354,7 @@ def test_a_speck_is_neither_in_the_caption_nor_missing_from_it():
     mask, table = torch.zeros(1, 10, 10, dtype=torch.long), torch.eye(3)
     mask[0, 0, 0] = 1
 
-    holds, counts = pretrain.caption_targets(mask, table)
+    holds, counts = pretrain.caption_targets(area_shares(mask, 3), table)
 
     assert holds.tolist() == [[True, False, False]] and counts.tolist() == [[True, False, True]]
 
