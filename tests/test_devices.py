@@ -9,7 +9,7 @@ from rs_zeroseg.model.pocket_text import PocketText
 from rs_zeroseg.model.protocols import predict, predict_gsnet
 from rs_zeroseg.model.registry import MODELS, build, presets
 from rs_zeroseg.model.segmenter import PRESETS
-from rs_zeroseg.training.crops import WORDS, batches_of, pocket_crops
+from rs_zeroseg.training.crops import WORDS, Pictures, batches_of, pocket_crops, unlabelled_sources
 from rs_zeroseg.training.finetune import MaskLoss, start_model
 from rs_zeroseg.training.pretrain import CaptionedVLM, MaskedRSI, caption_loss, masked_loss
 
@@ -48,7 +48,9 @@ def test_the_loss_runs_where_the_images_are(kind):
 
 @pytest.mark.parametrize("stage", ("captions", "hidden patches"))
 def test_pretraining_runs_where_the_images_are(stage):
-    crops, generator = next(batches_of([pocket_crops(2)], 2, 64, zoom=2)(0))
+    drawn = pocket_crops(2)
+    sources = [Pictures(drawn)] if stage == "captions" else unlabelled_sources([drawn])
+    pictures, generator = next(batches_of(sources, 2, 64)(0))
     model = build(PRESETS["pocket"])
     if stage == "captions":
         model, loss_fn = CaptionedVLM(model.vlm), caption_loss(PocketText().encode(list(WORDS)))
@@ -57,7 +59,7 @@ def test_pretraining_runs_where_the_images_are(stage):
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cuda")
-        crops = [(source, image.to("cuda"), mask.to("cuda")) for source, image, mask in crops]
-        loss, _ = loss_fn(model, (crops, generator))
+        pictures = [(source, *(tensor.to("cuda") for tensor in tensors)) for source, *tensors in pictures]
+        loss, _ = loss_fn(model, (pictures, generator))
 
     assert loss.device.type == "cuda"
