@@ -16,9 +16,10 @@ from torch import nn
 from rs_zeroseg.data import files
 from rs_zeroseg.data.adapt import SampleDataset
 from rs_zeroseg.data.files import one_run, whole_files
-from rs_zeroseg.data.imagery import FolderDataset, crop_window, fill, scale_to_unit, stretch_limits
+from rs_zeroseg.data.imagery import FolderDataset, crop_window, fill
 from rs_zeroseg.data.labels import IGNORE, LabelSet
 from rs_zeroseg.data.pocket import write_domain
+from rs_zeroseg.data.rasters import look_at, scale_to_unit
 from rs_zeroseg.data.show import IGNORE_COLOUR, NONE_COLOUR, colours_for, hex_to_rgb, map_colours
 from rs_zeroseg.data.vocab import ABSENT, tier
 from rs_zeroseg.evidence import experiments
@@ -38,7 +39,7 @@ from rs_zeroseg.use.choices import Place, window_of
 from rs_zeroseg.use.layers import dress_map
 from rs_zeroseg.use.raster import request_of, shares_of
 from rs_zeroseg.use.reading import Reading, at_pixel
-from rs_zeroseg.use.source import grid_origin, read_window
+from rs_zeroseg.use.source import grid_origin, open_source
 
 
 class Enough(Exception):
@@ -537,7 +538,7 @@ def test_16_bit_is_stretched_between_the_2nd_and_the_98th_percentile(tmp_path, t
     path = tif(tmp_path/"a.tif", np.stack([values, 2*values, 3*values]))
 
     with rasterio.open(path) as src, pytest.warns(UserWarning, match="2nd to their 98th"):
-        limits = stretch_limits(src)
+        limits = look_at(src).limits
 
     np.testing.assert_allclose(limits, np.outer([1, 2, 3], [200, 9799]), rtol=.001)
     array = np.array([[[100, 200, 9799, 9999]]]*3, np.uint16)
@@ -551,8 +552,8 @@ def test_a_pixel_without_data_has_none_in_any_band(tmp_path, tif):
     image[:, 0, 3] = 0
     path = tif(tmp_path/"a.tif", image, nodata=0)
 
-    with rasterio.open(path) as src:
-        _, valid = read_window(src, Window(0, 0, 5, 1), None)
+    with open_source(path) as given:
+        _, valid = given.seen.read(Window(0, 0, 5, 1))
 
     assert valid.tolist() == [[True, True, True, False, True]]
 
@@ -591,18 +592,21 @@ def test_none_is_grey_and_ignored_is_white():
     np.testing.assert_allclose(colours, [hex_to_rgb(c) for c in wanted])
 
 
-def test_a_raster_that_was_changed_is_another_request(tmp_path):
+def test_a_raster_that_was_changed_is_another_request(tmp_path, tif):
     "Of the same name and the same size."
-    path = tmp_path/"a.tif"
-    path.write_bytes(b"one")
+    path = tif(tmp_path/"a.tif", np.zeros((3, 4, 4), np.uint8))
     os.utime(path, ns=(0, 10**18))
 
-    before = request_of(path, ["road"], threshold=.5)
-    os.utime(path, ns=(0, 10**18 + 10**9))
-    after = request_of(path, ["road"], threshold=.5)
+    def asked(words=("road",), **settings):
+        with open_source(path) as given:
+            return request_of(given, list(words), **settings)
 
-    assert before != after and request_of(path, ["road"], threshold=.5) == after
-    assert request_of(path, ["road"], threshold=.4) != after and request_of(path, ["tree"], threshold=.5) != after
+    before = asked(threshold=.5)
+    os.utime(path, ns=(0, 10**18 + 10**9))
+    after = asked(threshold=.5)
+
+    assert before != after and asked(threshold=.5) == after
+    assert asked(threshold=.4) != after and asked(["tree"], threshold=.5) != after
 
 
 def test_shares_are_of_what_has_data():

@@ -254,7 +254,7 @@ def test_qgis_calls_the_command_line_that_there_is(script, tmp_path):
     _, name, *args = feedback.lines[-1].split("|")
     with zeroseg.make_context(name, args) as context:
         read = context.params
-    assert (name, read["words"], str(read["image"]), read["shifts"]) == ("segment", "road,tennis court", "in.tif", 2)
+    assert (name, read["words"], read["images"], read["shifts"]) == ("segment", "road,tennis court", ("in.tif",), 2)
     assert (read["threshold"], str(read["vector"]), read["min_area_m2"]) == (.25, "t.gpkg", 5)
 
 

@@ -15,8 +15,9 @@ import torch
 from fastcore.basics import patch
 from torch.utils.data import Dataset
 
-from .imagery import crop_window, fill, scale_to_unit
+from .imagery import crop_window, fill
 from .labels import LabelSet, read_labels
+from .rasters import scale_to_unit
 
 # %% ../../nbs/1_data/13_adapt.ipynb #08a0a35c
 def _three(limits:tuple[float, float]) -> np.ndarray:   # values that become 0 and 1

@@ -82,8 +82,6 @@ class LabelSet:
         # code in the file -> 0-based index or IGNORE
         self.table = {_code(c["value"]): IGNORE for c in self.categories}
         self.table |= {_code(c["value"]): i for i, c in enumerate(kept)}
-        if not self.by_colour:
-            self.table.setdefault(IGNORE, IGNORE)
 
 # %% ../../nbs/1_data/09_labels.ipynb #04000009
 def read_labels(
@@ -148,8 +146,9 @@ def encode(self:LabelSet,
     found, position = _found(codes)
     unknown = [f"#{v:06X}" if self.by_colour else str(v) for v in found.tolist() if v not in self.table]
     if unknown:
-        raise ValueError(f"{name}: mask value {', '.join(unknown[:5])} is not in the labels of {self.name}; "
-                         "list or ignore it there")
+        n = int(np.isin(codes, [v for v in found.tolist() if v not in self.table]).sum())
+        raise ValueError(f"{name}: mask value {', '.join(unknown[:5])} is not in the labels of {self.name} "
+                         f"({n} of {codes.size} pixels); list or ignore it there")
     index = np.array([self.table[v] for v in found.tolist()], dtype=np.int64)
     if position is codes:
         index, found_only = np.zeros(found.max(initial=0) + 1, np.int64), index

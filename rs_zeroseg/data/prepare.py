@@ -23,13 +23,14 @@ import numpy as np
 import rasterio
 from fastcore.basics import patch
 from PIL import Image
-from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from tqdm.auto import tqdm
 
+from .bands import Look, reading
 from .files import file_hash, one_run, remove_leftovers, whole_files, whole_folder
-from .imagery import mask_codes, palette_colours, reading, scale_to_unit, stretch_limits
+from .imagery import mask_codes
 from .labels import IGNORE, LabelSet, read_labels, write_labels
+from .rasters import look_at, read_rgb
 from .recipes import NO_MASK, Layout, Recipe, image_file, members, rgb, take
 
 # %% ../../nbs/1_data/12_prepare.ipynb #26000018
@@ -55,14 +56,9 @@ def _open_bytes(content, path):
 
 def _read_rgb(src):
     "(H,W,3) uint8 of an open image: its first three bands, the colours of its palette, or its only band thrice."
-    if src.colorinterp[0] == ColorInterp.palette:
-        return palette_colours(src)[src.read(1)]
-    if src.count < 3 and src.dtypes[0] == "uint8":
-        return src.read([1, 1, 1]).transpose(1, 2, 0)
-    limits, bands = stretch_limits(src), src.read([1, 2, 3])
-    if limits is not None:
-        bands = (scale_to_unit(bands, limits) * 255).round().astype(np.uint8)
-    return bands.transpose(1, 2, 0)
+    grey = src.count < 3 and src.dtypes[0] == "uint8"
+    pixels, _ = read_rgb(src, look_at(src, Look(bands=(1,), nodata="none") if grey else Look(nodata="none")))
+    return (pixels * 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 # %% ../../nbs/1_data/12_prepare.ipynb #2600001e
 @patch

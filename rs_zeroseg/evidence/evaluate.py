@@ -7,7 +7,7 @@ __all__ = ['STRIDE', 'TIERS', 'evaluate', 'on_pixels', 'word_quality', 'asked_wo
            'attention_quality']
 
 # %% ../../nbs/5_evidence/02_evaluate.ipynb #16000002
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ def evaluate(
 )->Report:
     """IoU per category of a data set, and its means; "none of the words" is a miss.
 
-    Each image is seen on its own grid, wherever it lies.
+    Each image is seen on its own grid, wherever it lies. Where it holds no data the mask does not count.
 
     Raises
     ------
@@ -55,12 +55,23 @@ def evaluate(
     if miou_rule not in MIOU_RULES:
         raise ValueError(f"the rule {miou_rule!r} of the mean is unknown: take {' or '.join(MIOU_RULES)}")
 
+    left_out = []
     with tqdm(dataset, total=len(dataset), desc=labels.name, unit="image", disable=not progress) as images:
-        confusion = count_pixels(model, images, model.encode_words(words), threshold, protocol)
+        seen = _noting(images, left_out)
+        confusion = count_pixels(model, seen, model.encode_words(words), threshold, protocol)
 
     tiers = ["novel" if novel else "base" for novel in labels.novel]
     told = model.threshold if threshold is None else threshold
-    return report(confusion, labels.words, words, tiers, told, miou_rule, protocol)
+    made = report(confusion, labels.words, words, tiers, told, miou_rule, protocol)
+    made.nodata = sum(left_out)
+    return made
+
+
+def _noting(items:Iterable[dict], left_out:list[int]) -> Iterator[dict]:
+    "The same items; how many pixels of each are left out is added to the list."
+    for item in items:
+        left_out.append(item.get("nodata", 0))
+        yield item
 
 # %% ../../nbs/5_evidence/02_evaluate.ipynb #fd6f6aed
 STRIDE = 2   # every such pixel of a row and of a column is ranked

@@ -188,6 +188,8 @@ def _check_config(config):
         values[key] = tuple(value) if isinstance(value, list) else value
     if not 0 <= values.get("threshold", .5) <= 1:
         raise ValueError(f"threshold {values['threshold']} is no probability")
+    if not 0 < (values.get("gsd_m") or 1) < 1e5:
+        raise ValueError(f"gsd_m {values['gsd_m']} is no size of a pixel")
 
     left = config.get("left_out", {})
     if not (isinstance(left, dict) and set(left) <= {"clip", "rsi"} and all(isinstance(v, str) for v in left.values())):

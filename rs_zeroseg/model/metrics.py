@@ -76,6 +76,7 @@ class Report:
     threshold:float         # probability below which a pixel was none of the words
     miou_rule:str = "present"   # which words enter the means, a key of `MIOU_RULES`
     protocol:str = "native"     # how the images were read, a key of `PROTOCOLS` of 2_model/15_protocols
+    nodata:int = 0              # labelled pixels that were left out, for their image holds no data there
 
     def mean(
         self,
@@ -90,7 +91,7 @@ class Report:
         return {
             "mIoU": _rounded(self.mean()), "base": _rounded(self.mean("base")), "novel": _rounded(self.mean("novel")),
             "pixel_accuracy": _rounded(self.pixel_accuracy), "threshold": self.threshold,
-            "protocol": self.protocol, "miou_rule": self.miou_rule,
+            "protocol": self.protocol, "miou_rule": self.miou_rule, "nodata": self.nodata,
             "per_class": dict(zip(self.table.category, map(_rounded, self.table.iou))),
         }
 

@@ -20,9 +20,9 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 from torch import nn
 
-from ..data.imagery import open_raster, scale_to_unit, stretch_limits
-from ..data.imagery import reading as reading_file
+from ..data.imagery import open_raster
 from ..data.pocket import make_scene
+from ..data.rasters import look_at, read_rgb
 from ..model.checkpoint import load
 from ..model.registry import build
 from ..model.segmenter import PRESETS, RSZeroSeg, Segmenter
@@ -89,12 +89,12 @@ def read_source(
     if is_seed(source):
         scene = make_scene(int(source), size=size)
         return torch.from_numpy(scene.image).permute(2, 0, 1)/255, scene.mask
-    with open_raster(source) as src, reading_file(source):
+    with open_raster(source) as src:
         window = window_of(place, *src.shape)
         shrink = max(1, window.width/VIEW_PX, window.height/VIEW_PX)
-        shape = 3, max(1, round(window.height/shrink)), max(1, round(window.width/shrink))
-        bands = src.read([1, 2, 3], window=window, out_shape=shape, resampling=Resampling.average)
-        return torch.from_numpy(scale_to_unit(bands, stretch_limits(src))), None
+        shape = max(1, round(window.height/shrink)), max(1, round(window.width/shrink))
+        image, _ = read_rgb(src, look_at(src), window, shape, Resampling.average)
+        return torch.from_numpy(image), None
 
 # %% ../../nbs/6_use/09_choices.ipynb #cc4410ff
 OUTLINE = 1, .9, 0   # yellow
@@ -111,12 +111,12 @@ def overview(
     ------
     ValueError
         If it is no image that can be read. The message names it."""
-    with open_raster(source) as src, reading_file(source):
+    with open_raster(source) as src:
         window = window_of(place, *src.shape)
         shrink = max(1, max(src.shape)/side_px)
-        shape = 3, max(1, round(src.height/shrink)), max(1, round(src.width/shrink))
-        pixels = scale_to_unit(src.read([1, 2, 3], out_shape=shape), stretch_limits(src))    # (3,h,w)
-    pixels = pixels.transpose(1, 2, 0).copy()                                                # (h,w,3)
+        shape = max(1, round(src.height/shrink)), max(1, round(src.width/shrink))
+        pixels, _ = read_rgb(src, look_at(src), None, shape)          # (3,h,w)
+    pixels = pixels.transpose(1, 2, 0).copy()                         # (h,w,3)
 
     # the window's edges in the small picture
     top, left = int(window.row_off/shrink), int(window.col_off/shrink)

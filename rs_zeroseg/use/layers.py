@@ -223,7 +223,7 @@ def equal_area_crs(like:Any) -> str|None:
     if like.crs is None:
         return None
     x, y = like.transform @ (like.width/2, like.height/2)
-    (longitude,), (latitude,) = transform_points(like.crs, "EPSG:4326", [x], [y])
+    (longitude,), (latitude,) = transform_points(like.crs, "EPSG:4326", [x], [y])[:2]
     return f"+proj=laea +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m +type=crs"
 
 

@@ -16,6 +16,8 @@ import click
 
 from ..data.vocab import tier
 from rs_zeroseg.use.options import (
+    INPUT_OPTIONS,
+    asked_of,
     checkpoint_option,
     clip_option,
     json_option,
@@ -51,7 +53,7 @@ LAYER_OPTIONS = (
 # %% ../../nbs/6_use/17_map_commands.ipynb #2000001b
 @click.command(short_help="map any words on an image",
                epilog='Example:  rs_zeroseg segment town.tif --words "building,road,water" --out map.tif')
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--words", required=True, help="what to look for, separated by commas")
 @click.option("--out", required=True, type=click.Path(path_type=Path),
               help="the map, a .tif: i for the i-th word, 0 none, 255 no data")
@@ -60,18 +62,24 @@ LAYER_OPTIONS = (
 @clip_option
 @rsi_option
 @with_options(*LAYER_OPTIONS)
+@with_options(*INPUT_OPTIONS)
 @json_option
-def segment(image, words, out, checkpoint, clip_weights, rsi_weights, as_json, **options):
-    "Map WORDS on IMAGE (GeoTIFF, PNG or JPEG of any size) into a georeferenced map, and other layers made from it."
+def segment(images, words, out, checkpoint, clip_weights, rsi_weights, bands, stretch, nodata, crs, aoi, gsd, as_json,
+            **layers):
+    """Map WORDS on IMAGE into a georeferenced map, and other layers made from it.
+
+    An image is a file of any size, a folder, a pattern, or any name that GDAL knows. Many become one map."""
     from rs_zeroseg.use import segment as task
+    asked = asked_of(bands, stretch, nodata, crs, aoi, gsd)
     model = ready(checkpoint, clip_weights, rsi_weights)
-    result = task.segment(image, split_words(words), out, model, progress=not as_json, **options)
+    result = task.segment(images, split_words(words), out, model, progress=not as_json, asked=asked, **layers)
     if as_json:
         click.echo(json.dumps(result))
         return
     click.echo(table(word_rows(result)))
     holes = f", {100*result['nodata']:.1f} % without data" if result["nodata"] else ""
-    click.echo("\n{out}: {width} x {height} px, {georeference}, threshold {threshold:.3f}".format(**result) + holes)
+    click.echo("\nred, green, blue: bands {}, {}, {} ({bands_by})".format(*result["bands"], **result))
+    click.echo("{out}: {width} x {height} px, {georeference}, threshold {threshold:.3f}".format(**result) + holes)
     for option in ("vector", "areas", "preview"):
         if option in result:
             click.echo(result[option])
@@ -268,4 +276,6 @@ def tell(report) -> str:
     shown = ("mIoU", "base", "novel", "pixel_accuracy", "threshold")
     means = [f"{k} {said[k]:.1f}" for k in shown if said[k] is not None]
     made = f"protocol {report.protocol}, mean over the categories that are {report.miou_rule}"
+    if report.nodata:
+        made += f"; {report.nodata} labelled pixels left out, for the images hold no data there"
     return "\n".join((table(report.table.to_dict("records")), "", "  ".join(means), made))

@@ -31,14 +31,15 @@ from rasterio.windows import Window
 from tqdm.auto import tqdm
 
 from ..data.files import kept_folder, one_run, remove_leftovers, whole_files
-from ..data.imagery import open_raster, stretch_limits
 from ..data.labels import labels_to_map, map_type
 from ..data.pocket import make_scene
 from ..model.budget import peak_memory_mb
 from ..model.protocols import spans
 from ..model.segmenter import Features, Segmenter
+from .grids import Source
+from .inputs import names_of
 from .layers import dress_probabilities, layer_files, write_layers, write_raster
-from .source import check_request, georeference, grid_origin, read_window
+from .source import AS_GIVEN, Asked, Input, check_request, georeference, grid_origin, open_source, to_map
 
 # %% ../../nbs/6_use/03_raster.ipynb #17000102
 def fingerprint(model:torch.nn.Module, text_emb:torch.Tensor) -> str:
@@ -85,7 +86,7 @@ def block_log(
         yield done, files
 
 # %% ../../nbs/6_use/03_raster.ipynb #17000105
-def block_windows(src:rasterio.DatasetReader, block_px:int, halo_px:int) -> list[tuple[Window, Window]]:
+def block_windows(src:rasterio.DatasetReader|Source, block_px:int, halo_px:int) -> list[tuple[Window, Window]]:
     "The blocks of a raster, row by row: what is kept of each, and what the model sees for it."
     rows, columns = (spans(n, block_px, halo_px, at) for n, at in zip(src.shape, grid_origin(src)))
     blocks = []
@@ -131,14 +132,14 @@ def answer_window(
 
 # %% ../../nbs/6_use/03_raster.ipynb #17000015
 def answer_blocks(
-    src:rasterio.DatasetReader, model:Segmenter, text_emb:torch.Tensor, threshold:float, limits:np.ndarray|None,
+    src:Source, model:Segmenter, text_emb:torch.Tensor, threshold:float,
     blocks:Sequence[tuple[Window, Window]],   # from `block_windows`, those that are not answered yet
     log:dict[str, BinaryIO],                  # from `block_log`: 'labels'; 'chosen' and 'probabilities' where wanted
 ) -> Iterator[None]:
     "Append what the model says about `blocks` to the files of the log; yields after each block."
     K = len(text_emb)
     for kept, seen in blocks:
-        image, valid = read_window(src, seen, limits)
+        image, valid = src.read(seen)
         top, left = kept.row_off - seen.row_off, kept.col_off - seen.col_off
         inside = slice(top, top + kept.height), slice(left, left + kept.width)
         if valid[inside].any():
@@ -195,27 +196,26 @@ def logged_parts(
 
 # %% ../../nbs/6_use/03_raster.ipynb #41f7e908
 def write_answers(
-    src:rasterio.DatasetReader, log:Path, windows:Sequence[Window], words:Sequence[str],
+    given:Input, log:Path, windows:Sequence[Window], words:Sequence[str],
     parts:Sequence[Path],   # the probabilities where they are wanted, the files of `layer_files`
     origin:dict,            # threshold and model, for the tags
 )->np.ndarray:              # how many pixels of the map have the value 0, 1, ... nodata
     "A finished log as files; raises OSError like `write_raster`."
     *chance_parts, style, side, out = parts
-    K, dtype = len(words), map_type(len(words))[0]
-    labels = logged_parts(log/"labels", windows, dtype)
-    counts = write_layers(src, labels, words, (style, side, out), **origin)
+    K, (dtype, nodata) = len(words), map_type(len(words))
+    labels = to_map(given, logged_parts(log/"labels", windows, dtype), nodata)
+    counts = write_layers(given.map, labels, words, (style, side, out), **origin)
     dress = partial(dress_probabilities, words=words, **origin)
     for part in chance_parts:
-        chances = logged_parts(log/"probabilities", windows, np.uint8, K)
-        write_raster(part, src, chances, dress, Resampling.average, count=K, dtype=np.uint8, nodata=255)
+        chances = to_map(given, logged_parts(log/"probabilities", windows, np.uint8, K), 255)
+        write_raster(part, given.map, chances, dress, Resampling.average, count=K, dtype=np.uint8, nodata=255)
     return counts
 
 # %% ../../nbs/6_use/03_raster.ipynb #05d15c22
 @dataclass
 class Made:
     "A finished map, for those who make something else from it."
-    src:rasterio.DatasetReader    # the raster it was made from
-    limits:np.ndarray|None        # its stretch, from `stretch_limits`
+    given:Input                   # what it was made from
     words:Sequence[str]
     map:Path                      # the map, under a temporary name
     chosen:Path                   # the probability of the word of each pixel, bytes of 0 to 254, 255 no data
@@ -229,16 +229,14 @@ def make_extras(
 ) -> None:
     "Whatever else is made from a map."
     if makers:
-        write_raster(made.chosen, made.src, values, lambda dst: None, count=1, dtype=np.uint8, nodata=255)
+        write_raster(made.chosen, made.given.map, values, lambda dst: None, count=1, dtype=np.uint8, nodata=255)
     for make, part in zip(makers, parts):
         make(made, part)
 
 # %% ../../nbs/6_use/03_raster.ipynb #911d1d01
-def request_of(path:Path, words:Sequence[str], **settings) -> dict:
-    "What the blocks answer, as JSON can hold it: the raster as it is now, the words, the settings."
-    now = path.stat()
-    raster = dict(raster=str(path.resolve()), size=now.st_size, changed=now.st_mtime_ns)
-    return raster | dict(words=words) | settings
+def request_of(given:Input, words:Sequence[str], **settings) -> dict:
+    "What the blocks answer, as JSON can hold it: the files as they are now, the words, the settings."
+    return dict(files=given.identity(), words=words) | settings
 
 
 def depths_of(words:Sequence[str], chances:bool, chosen:bool) -> dict[str, int]:
@@ -253,9 +251,10 @@ def model_name(model:Segmenter) -> str:
     return type(model).__name__ if config is None else f"{config.kind}, vlm {config.vlm}, rsi {config.rsi}"
 
 
-def told_of(src:rasterio.DatasetReader) -> dict:
-    "Size and place of a raster."
-    return dict(width=src.width, height=src.height, georeference=georeference(src))
+def told_of(given:Input) -> dict:
+    "Size and place of the map, and how its input was read."
+    size = dict(width=given.map.width, height=given.map.height, georeference=georeference(given.map))
+    return size | given.told()
 
 
 def shares_of(counts:np.ndarray, words:Sequence[str]) -> dict:
@@ -276,7 +275,7 @@ def alone_with(*outputs:Path) -> Iterator[None]:
 
 # %% ../../nbs/6_use/03_raster.ipynb #17000108
 def segment(
-    path:str|Path,                      # GeoTIFF, PNG or JPEG with 3 or more bands; the first are red, green, blue
+    path:str|Path|Sequence[str|Path],   # files, folders, patterns, any names that GDAL knows; many are one mosaic
     words:Sequence[str],                # what to look for; word i becomes value i+1 of the map
     out:str|Path,                       # the map, a .tif
     model:Segmenter,
@@ -286,7 +285,8 @@ def segment(
     probabilities:str|Path|None=None,   # also write the probability of each word, one band each, to this .tif
     progress:bool=True,                 # show a progress bar
     extras:dict[Path, Callable]|None=None,   # what else to write -> its maker: (`Made`, where to write) -> None
-)->dict:                                # out, words, threshold, width, height, georeference, share per word, nodata
+    asked:Asked=AS_GIVEN,               # how the input is read: bands, stretch, nodata, CRS, area, GSD
+)->dict:                                # out, words, threshold, size and place, bands, share per word, nodata
     """Segment a raster of any size by `words` into a georeferenced map: 0 none, 1... the words, 255 nodata.
 
     Beyond 254 words the map is uint16 and nodata 65535. Memory depends on the block, not on the raster. Killed and
@@ -301,24 +301,29 @@ def segment(
         If the map cannot be written. Nothing is left behind.
     KeyboardInterrupt
         On Ctrl-C. The blocks that are done are kept in a hidden work folder beside `out`."""
-    path, out, extras = Path(path), Path(out), extras or {}
+    out, extras = Path(out), extras or {}
     threshold = float(model.threshold if threshold is None else threshold)
     chances, layers = [Path(probabilities)] if probabilities is not None else [], layer_files(out)
-    check_request(path, words, [*chances, out], block_px, halo_px, threshold)
-    words, name, cache = list(words), path.name if progress else None, rasterio.Env(GDAL_CACHEMAX=64)
     outputs, depths = [*extras, *chances, *layers], depths_of(words, bool(chances), bool(extras))
-    with alone_with(out, *outputs[:-1]), kept_unless_error(out) as log, open_raster(path) as src, cache, asking(model):
-        limits, text_emb = stretch_limits(src), model.encode_words(words)
-        answer = partial(answer_blocks, src, model, text_emb, threshold, limits)
-        settings = dict(block_px=block_px, halo_px=halo_px, threshold=threshold, model=fingerprint(model, text_emb))
-        blocks, origin = block_windows(src, block_px, halo_px), dict(threshold=threshold, model=model_name(model))
+    names = names_of(path, but=outputs)
+    check_request(names, words, [*chances, out], block_px, halo_px, threshold)
+    words, name, cache = list(words), Path(names[0]).name if progress else None, rasterio.Env(GDAL_CACHEMAX=64)
+    source = open_source(names, asked, model.gsd_m)
+    with alone_with(out, *outputs[:-1]), kept_unless_error(out) as log, cache, source as given, asking(model):
+        text_emb = model.encode_words(words)
+        answer = partial(answer_blocks, given.seen, model, text_emb, threshold)
+        settings = dict(block_px=block_px, halo_px=halo_px, threshold=threshold, model=fingerprint(model, text_emb),
+                        crs=asked.crs, aoi=asked.aoi, seen=given.seen.shape)
+        origin = dict(threshold=threshold, model=model_name(model))
+        blocks = block_windows(given.seen, block_px, halo_px)
         windows = [kept for kept, _ in blocks]
         with whole_files(*outputs) as parts:
-            fill_log(log, request_of(path, words, **settings), blocks, depths, answer, name)
-            counts = write_answers(src, log, windows, words, parts[len(extras):], origin)
-            made = Made(src, limits, words, parts[-1], parts[-1].with_name("chosen.tif"))
-            make_extras(made, logged_parts(log/"chosen", windows, np.uint8), list(extras.values()), parts)
-        told = dict(out=str(out), words=words, threshold=threshold, **told_of(src), **shares_of(counts, words))
+            fill_log(log, request_of(given, words, **settings), blocks, depths, answer, name)
+            counts = write_answers(given, log, windows, words, parts[len(extras):], origin)
+            made = Made(given, words, parts[-1], parts[-1].with_name("chosen.tif"))
+            chosen = to_map(given, logged_parts(log/"chosen", windows, np.uint8), 255)
+            make_extras(made, chosen, list(extras.values()), parts)
+        told = dict(out=str(out), words=words, threshold=threshold, **told_of(given), **shares_of(counts, words))
         shutil.rmtree(log, ignore_errors=True)
     return told
 
