@@ -7,9 +7,9 @@ from setuptools import find_packages, setup
 parser = ConfigParser(delimiters=["="])
 parser.read("settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-# lab: notebooks, widgets, plotting; gis: polygons; cluster: reserved; dev: to change the workbook, with lab and gis
+# lab: notebooks, widgets, plotting; gis: polygons, kept features; cluster: Dask; dev: to change the workbook, with all
 extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "torchgeo", "dev")}
-extras["dev"] += extras["lab"] + extras["gis"]
+extras["dev"] += extras["lab"] + extras["gis"] + extras["cluster"]
 setup(
     name=cfg["lib_name"],
     version=cfg["version"],

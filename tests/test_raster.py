@@ -7,12 +7,15 @@ import rasterio
 import torch
 from PIL import Image
 
+from rs_zeroseg.data.bands import Look
 from rs_zeroseg.data.files import leftovers
 from rs_zeroseg.data.labels import map_to_labels
 from rs_zeroseg.data.pocket import make_scene
 from rs_zeroseg.model.checkpoint import load
 from rs_zeroseg.model.segmenter import Features, Segmenter
+from rs_zeroseg.use import raster
 from rs_zeroseg.use.raster import segment
+from rs_zeroseg.use.source import Asked
 
 GEO = dict(crs="EPSG:2154", transform=rasterio.Affine(.2, 0, 650_000, 0, -.2, 6_860_000))
 
@@ -160,6 +163,43 @@ def test_windows_of_16_bit_share_one_stretch(tmp_path):
 
     assert (maps[0] == maps[1]).mean() > .9999
     assert len(np.unique(maps[0])) > 2
+
+
+def test_plain_blocks_are_asked_once_for_each_colour_and_size(tmp_path):
+    "A white border that somebody has said to be ground."
+    image = blobs(300, 1500)
+    image[:, :, 420:] = 255
+    source, model, asked_all = write(tmp_path/"in.tif", image), ByColour(), ByColour()
+
+    with pytest.MonkeyPatch.context() as patch:
+        how = dict(progress=False, asked=Asked(Look(nodata="none")))
+        segment(source, WORDS, tmp_path/"map.tif", model, 128, 16, probabilities=tmp_path/"p.tif", **how)
+        patch.setattr("rs_zeroseg.use.blocks.is_plain", lambda image, valid: False)
+        segment(source, WORDS, tmp_path/"every.tif", asked_all, 128, 16, probabilities=tmp_path/"every_p.tif", **how)
+
+    for name in ("map", "p"):
+        other = {"map": "every", "p": "every_p"}[name]
+        assert (tmp_path/f"{name}.tif").read_bytes() == (tmp_path/f"{other}.tif").read_bytes()
+    assert (map_to_labels(read(tmp_path/"map.tif")) == expected(image)).mean() > .9999
+    assert model.windows < .7*asked_all.windows, "3 x 12 blocks, 3 x 7 of them white"
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    "The thread that writes fails; the error is raised where the run was started."
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, content):
+            raise OSError(28, "No space left on device")
+
+    source, answer = write(tmp_path/"in.tif", blobs()), raster.answer_blocks
+    full = lambda read, think, blocks, log: answer(read, think, blocks, {k: Full(f) for k, f in log.items()})  # noqa: E731
+
+    with pytest.raises(OSError, match=r"map\.tif: could not be written \(No space left"):
+        segment(source, WORDS, tmp_path/"map.tif", ByColour(), 128, 16, progress=False, answering=full)
+
+    assert [p.name for p in tmp_path.iterdir()] == ["in.tif"]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from rasterio.windows import Window
 
 import rs_zeroseg
 from rs_zeroseg.data.pocket import make_scene, write_scene
@@ -60,6 +61,42 @@ def test_one_command_does_the_days_task(work, run, tmp_path):
         assert float(rows[word]["hectares"]) == pytest.approx(of_word.geodesic.sum()/1e4, rel=5e-3, abs=1e-4)
     assert ((things.probability > told["threshold"] - .01) & (things.probability <= 1)).all()
     assert "data:image/png" in (tmp_path/"look.html").read_text(encoding="utf-8")
+
+
+def test_the_layers_of_many_files_inside_an_area_at_another_gsd(work, run, tmp_path):
+    "Tiles, of which a part is wanted, read at 1 m: the map has the pixels of the tiles, and its layers agree with it."
+    geopandas = pytest.importorskip("geopandas")
+    tiles = tmp_path/"tiles"
+    tiles.mkdir()
+    with rasterio.open(work/"in.tif") as src:
+        for top, left in ((0, 0), (0, 128), (128, 0), (128, 128)):
+            window = Window(left, top, 128, 128)
+            place = dict(src.profile, width=128, height=128, transform=src.window_transform(window))
+            with rasterio.open(tiles/f"{top}_{left}.tif", "w", **place) as dst:
+                dst.write(src.read(window=window))
+        t, crs = src.transform, src.crs
+    left, top = t @ (40, 30)
+    right, bottom = t @ (200, 210)
+    area = f"{left},{bottom},{right},{top}"
+
+    done = run("segment", tiles, "--words", ",".join(WORDS), "--out", tmp_path/"map.tif", "--aoi", area, "--gsd", "1",
+               "--vector", tmp_path/"things.gpkg", "--simplify", 0, "--preview", tmp_path/"look.html",
+               "--probabilities", tmp_path/"p.tif", "--checkpoint", work/"model", "--json")
+
+    assert done.exit_code == 0, done.output
+    told, coded = json.loads(done.stdout), read(tmp_path/"map.tif")
+    assert (told["files"], told["seen_gsd_m"]) == (4, pytest.approx(1, rel=.01))
+    with rasterio.open(tmp_path/"map.tif") as dst, rasterio.open(tmp_path/"p.tif") as chances:
+        assert (dst.crs, dst.shape) == (chances.crs, chances.shape) == (crs, (180, 160))
+        assert dst.transform.almost_equals(rasterio.Affine(t.a, 0, left, 0, t.e, top))
+        best = chances.read().argmax(0) + 1
+    kept = coded > 0
+    assert told["nodata"] == 0 and (best[kept] == coded[kept]).mean() > .99
+    things = geopandas.read_file(tmp_path/"things.gpkg")
+    for value, word in enumerate(WORDS, 1):
+        assert things[things.word == word].pixels.sum() == (coded == value).sum()
+    assert (things.total_bounds >= (left - 1e-6, bottom - 1e-6)*2).all()
+    assert (things.total_bounds <= (right + 1e-6, top + 1e-6)*2).all()
 
 
 def test_a_killed_task_goes_on_and_gives_the_same(work, tmp_path, monkeypatch):

@@ -13,8 +13,10 @@ import time
 import pytest
 
 from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
+from rs_zeroseg.model.checkpoint import load
 from rs_zeroseg.training.loop import TrainConfig
 from rs_zeroseg.training.pretrain import pretrain
+from rs_zeroseg.use.ask import encode
 from rs_zeroseg.use.cli import main
 
 TIMES = int(os.environ.get("INTERRUPTS", 1))
@@ -36,6 +38,7 @@ def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
     write_scene(make_scene(0, size=512), folder/"town.tif")
     write_domain("flair", folder/"set", 2, size=64)
+    encode(folder/"town.tif", folder/"town_features", load("pocket"), progress=False)
     pretrain(folder/"encoders", scenes=2, vlm_plan=SMALL, rsi_plan=SMALL, progress=False)
     return folder
 
@@ -46,6 +49,8 @@ def long_ones(given, out):
     server = ("--no-browser", "--ServerApp.port=0", "--allow-root")
     return {
         "segment": (given/"town.tif", "--words", ",".join(f"word {n}" for n in range(3000)), "--out", out/"map.tif"),
+        "encode": (given/"town.tif", "--out", out/"features"),
+        "ask": (given/"town_features", "--words", ",".join(f"word {n}" for n in range(3000)), "--out", out/"map.tif"),
         "demo": ("--out", out),
         "evaluate": ("--pocket", "-n", 500),
         "pretrain": ("--out", out),
@@ -55,6 +60,7 @@ def long_ones(given, out):
         "doctor": ("--preset", "pocket", "--data", given, "--out", out),
         "budget": ("--preset", "paper"),
         "bench raster": ("--size", 6000),
+        "bench ask": ("--size", 6000),
         "bench query": ("--preset", "pocket"),
         "bench shifts": ("-n", 500),
         "bench step": ("--preset", "pocket", "--steps", 3000, "--crop-px", 64),
@@ -64,8 +70,9 @@ def long_ones(given, out):
     }
 
 
-COMMANDS = ("segment", "demo", "evaluate", "pretrain", "train", "finetune", "experiment", "doctor", "budget",
-            "bench raster", "bench query", "bench shifts", "bench step", "bench models", "lab", "lab --app")
+COMMANDS = ("segment", "encode", "ask", "demo", "evaluate", "pretrain", "train", "finetune", "experiment", "doctor",
+            "budget", "bench raster", "bench ask", "bench query", "bench shifts", "bench step", "bench models", "lab",
+            "lab --app")
 
 
 def interrupted(args, delay, log, sign="begun"):

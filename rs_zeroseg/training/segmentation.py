@@ -258,7 +258,7 @@ def train_masks(
     clip:str="attention",             # what of the VLM stream learns, one of `POLICIES` of 2_model/11_freezing
     rsi:str="freeze",                 # what of the RSI stream learns
     about:dict|None=None,             # what else tells this run from others
-    snapshots:int|None=None,          # keep the model every so many steps, in `out/snapshots`, for 6_use/11_explore
+    snapshots:int|None=None,          # keep the model every so many steps, in `out/snapshots`, for 6_use/17_explore
     after_step:Callable[[int], None]|None=None,   # called with the number of steps done; may raise to stop
     progress:bool=True,
 )->tuple[Segmenter, list[dict]]:      # the model, and a row of numbers every 25 steps

@@ -1,0 +1,241 @@
+"Features kept on disk: any model, any block, killed and resumed; what `ask` says is what `segment` says."
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from rs_zeroseg.data.files import leftovers
+from rs_zeroseg.model.checkpoint import load
+from rs_zeroseg.model.segmenter import Features, Segmenter
+from rs_zeroseg.use.ask import ask, encode, read_about
+from rs_zeroseg.use.features import margin_px
+from rs_zeroseg.use.raster import segment
+from rs_zeroseg.use.source import Asked
+
+pytest.importorskip("zarr")
+WORDS = ["90/10/10", "10/90/10", "10/10/90"]
+GEO = dict(crs="EPSG:2154", transform=rasterio.Affine(.2, 0, 650_000, 0, -.2, 6_860_000))
+
+
+class ByColour(Segmenter):
+    "Pointwise, at 1/4 of the size: word 'r/g/b' is a colour in percent; probability falls with the distance to it."
+    step = 4
+
+    def __init__(self, stop_at=None):
+        super().__init__(None)
+        self.windows, self.stop_at = 0, stop_at
+
+    def encode_words(self, words):
+        return torch.tensor([[int(v)/100 for v in w.split("/")] for w in words])
+
+    def cells(self, image):
+        "The mean colour of 4 x 4 pixels; the last row and column are repeated."
+        h, w = image.shape[-2:]
+        image = torch.nn.functional.pad(image, (0, -w % 4, 0, -h % 4), mode="replicate")
+        return torch.nn.functional.avg_pool2d(image, 4), tuple(image.shape[-2:])
+
+    def kept(self, cells):
+        "What the model keeps beside the cells."
+
+    def encode_image(self, image):
+        if self.windows == self.stop_at:
+            raise KeyboardInterrupt
+        self.windows += 1
+        cells, seen = self.cells(image)
+        return Features(cells, self.kept(cells), tuple(image.shape[-2:]), seen)
+
+    def score(self, features, text_emb):
+        distance = (features.vlm[:, None] - text_emb[None, :, :, None, None]).square().sum(2)
+        return torch.exp(-4*distance).clamp(1e-6, 1 - 1e-6).logit(), None
+
+
+class Nested(ByColour):
+    "Keeps a nest of tuples and lists, one of them on a coarser grid, and answers from its inside."
+    step = 8
+
+    def kept(self, cells):
+        return [None, (cells, torch.nn.functional.avg_pool2d(cells, 2))], (cells[:, :1],)
+
+    def cells(self, image):
+        h, w = image.shape[-2:]
+        image = torch.nn.functional.pad(image, (0, -w % 8, 0, -h % 8), mode="replicate")
+        return torch.nn.functional.avg_pool2d(image, 4), tuple(image.shape[-2:])
+
+    def score(self, features, text_emb):
+        (nothing, (fine, coarse)), (red,) = features.dense
+        assert nothing is None and red.shape[1] == 1 and coarse.shape[-1]*2 == fine.shape[-1]
+        return super().score(Features(fine, None, features.size, features.seen), text_emb)
+
+
+class Whole(ByColour):
+    "Each answer depends on the mean of the whole window, as a refined query does."
+    def score(self, features, text_emb):
+        logits, _ = super().score(features, text_emb)
+        return logits + features.vlm.mean((2, 3))[:, :1, None, None]*text_emb[None, :, :1, None], None
+
+
+def write(path, array, **profile):
+    "A (C,H,W) array as a GeoTIFF."
+    C, H, W = array.shape
+    profile = dict(driver="GTiff", count=C, height=H, width=W, dtype=array.dtype) | GEO | profile
+    with rasterio.open(path, "w", **profile) as dst:
+        dst.write(array)
+    return path
+
+
+def blobs(height=301, width=420, seed=0):
+    "A (3,H,W) uint8 patchwork of coarse random colours, none of them 0."
+    draw = np.random.default_rng(seed)
+    coarse = draw.integers(1, 256, (3, height//10 + 1, width//10 + 1), dtype=np.uint8)
+    return coarse.repeat(10, 1).repeat(10, 2)[:, :height, :width]
+
+
+def read(path):
+    with rasterio.open(path) as src:
+        return src.read()
+
+
+def contents(folder):
+    "Relative name -> bytes of every file."
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("model, margin", [(ByColour(), (4, 4)), (Nested(), (8, 8)), (Whole(), None)],
+                         ids=lambda given: type(given).__name__)
+def test_ask_says_what_segment_says(tmp_path, model, margin):
+    source, folder = write(tmp_path/"in.tif", blobs()), tmp_path/"features"
+
+    encode(source, folder, model, 128, 32, progress=False)
+    told = ask(folder, WORDS, tmp_path/"asked.tif", model, probabilities=tmp_path/"asked_p.tif", progress=False)
+    wanted = segment(source, WORDS, tmp_path/"map.tif", model, 128, 32, probabilities=tmp_path/"p.tif", progress=False)
+
+    assert margin_px(model) == margin
+    assert (read(tmp_path/"asked.tif") == read(tmp_path/"map.tif")).mean() > .999
+    assert np.abs(read(tmp_path/"asked_p.tif").astype(int) - read(tmp_path/"p.tif")).max() <= 1
+    assert told["share"] == pytest.approx(wanted["share"], abs=.001)
+    with rasterio.open(tmp_path/"asked.tif") as one, rasterio.open(tmp_path/"map.tif") as two:
+        assert (one.crs, one.transform, one.colormap(1)) == (two.crs, two.transform, two.colormap(1))
+        words = [{k: v for k, v in dst.tags(1).items() if k.startswith("word_")} for dst in (one, two)]
+        assert len(words[0]) == 3 and words[0] == words[1] and one.tags()["model"] == two.tags()["model"]
+
+
+def test_the_shipped_model_agrees_over_its_blocks(tmp_path):
+    from rs_zeroseg.data.pocket import make_scene
+    model, words = load("pocket"), ["road", "tree", "water", "building", "grass"]
+    source = write(tmp_path/"in.tif", make_scene(4, size=300).image.transpose(2, 0, 1))
+
+    encode(source, tmp_path/"features", model, 128, progress=False)
+    ask(tmp_path/"features", words, tmp_path/"asked.tif", model, progress=False)
+    segment(source, words, tmp_path/"map.tif", model, 128, progress=False)
+
+    assert read_about(tmp_path/"features")["margin"] is not None
+    assert (read(tmp_path/"asked.tif") == read(tmp_path/"map.tif")).mean() > .995
+
+
+def test_features_at_another_gsd_give_a_map_on_the_grid_of_the_input(tmp_path):
+    source, folder, model, half = write(tmp_path/"in.tif", blobs()), tmp_path/"features", ByColour(), Asked(gsd=.4)
+
+    encode(source, folder, model, 128, progress=False, asked=half)
+    ask(folder, WORDS, tmp_path/"asked.tif", model, progress=False)
+    segment(source, WORDS, tmp_path/"map.tif", model, 128, progress=False, asked=half)
+
+    assert (read_about(folder)["seen"]["width"], read_about(folder)["map"]["width"]) == (210, 420)
+    assert (read(tmp_path/"asked.tif") == read(tmp_path/"map.tif")).mean() > .999
+    with pytest.raises(ValueError, match="of another raster or model"):
+        encode(source, folder, model, 128, progress=False)
+
+
+def test_no_data_stays_no_data_and_takes_no_room(tmp_path):
+    image = blobs()
+    image[:, :, 130:] = 0
+    source, folder, model = write(tmp_path/"in.tif", image, nodata=0), tmp_path/"features", ByColour()
+
+    encode(source, folder, model, 128, 16, progress=False)
+    encoded = model.windows
+    ask(folder, WORDS, tmp_path/"asked.tif", model, progress=False)
+    segment(source, WORDS, tmp_path/"map.tif", model, 128, 16, progress=False)
+
+    assert (read(tmp_path/"asked.tif") == read(tmp_path/"map.tif")).mean() > .999
+    chunks = [p for p in (folder/"zarr"/"tensor_00").iterdir() if not p.name.startswith(".")]
+    assert 0 < len(chunks) < read_about(folder)["blocks"] and encoded == len(chunks) + 2, "two for the plan"
+
+
+def test_a_killed_encode_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    source, whole, rest = write(tmp_path/"in.tif", blobs()), ByColour(), ByColour()
+    encode(source, tmp_path/"whole", whole, 128, 16, progress=False)
+
+    with pytest.raises(KeyboardInterrupt, match="3 of"):
+        encode(source, tmp_path/"killed", ByColour(stop_at=5), 128, 16, progress=False)   # two are for the plan
+    (kept,) = leftovers(tmp_path/"killed", "blocks")
+    with open(kept/"features"/"log"/"valid", "ab") as file:
+        file.write(b"half a block")
+    encode(source, tmp_path/"killed", rest, 128, 16, progress=False)
+
+    assert rest.windows == whole.windows - 3
+    assert contents(tmp_path/"killed") == contents(tmp_path/"whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", "killed", "whole"]
+
+
+def test_another_request_finds_nothing_of_a_killed_one(tmp_path):
+    source, whole = write(tmp_path/"in.tif", blobs()), ByColour()
+    with pytest.raises(KeyboardInterrupt):
+        encode(source, tmp_path/"features", ByColour(stop_at=5), 128, 16, progress=False)
+
+    encode(source, tmp_path/"features", whole, 256, 16, progress=False)
+
+    assert whole.windows == 2 + read_about(tmp_path/"features")["blocks"]
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_block(tmp_path, monkeypatch):
+    source, model = write(tmp_path/"in.tif", blobs()), ByColour()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 1000))
+
+    with pytest.raises(OSError, match=r"features: the features need 0\.\d+ GB, and 0\.000 GB are free; choose"):
+        encode(source, tmp_path/"features", model, 128, progress=False)
+
+    assert model.windows == 2 and [p.name for p in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_the_size_that_is_told_is_the_size_on_disk(tmp_path):
+    source = write(tmp_path/"in.tif", blobs(1024, 1024))
+
+    with pytest.warns(UserWarning, match="the features will take"):
+        made = encode(source, tmp_path/"features", ByColour(), 128, progress=False)
+
+    held = sum(len(content) for content in contents(tmp_path/"features").values())
+    assert held == pytest.approx(made["bytes"], rel=.1)
+
+
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, run, monkeypatch):
+    source, folder = write(tmp_path/"in.tif", blobs()), tmp_path/"features"
+    encode(source, folder, ByColour(), 128, progress=False)
+    out = ("--words", "road", "--out", tmp_path/"map.tif")
+
+    other = run("ask", folder, *out)                                 # the shipped model has not encoded it
+    nothing = run("ask", tmp_path, *out)
+    (tmp_path/"photos").mkdir()
+    taken = run("encode", source, "--out", tmp_path/"photos")
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    missing = run("encode", source, "--out", tmp_path/"new")
+
+    for done, told in ((other, "another model has encoded it"), (nothing, "no features here; make them with"),
+                       (taken, "it is there and holds no features"), (missing, "this needs zarr, which the plain")):
+        assert done.exit_code == 2 and told in done.stderr.splitlines()[-1], done.output
+    assert '".[gis]"' in missing.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["features", "in.tif", "photos"]
+
+
+def test_the_commands(tmp_path, run):
+    from rs_zeroseg.data.pocket import make_scene
+    source = write(tmp_path/"in.tif", make_scene(1, size=128).image.transpose(2, 0, 1))
+
+    made = run("encode", source, "--out", tmp_path/"features", "--json")
+    asked = run("ask", tmp_path/"features", "--words", "water,road", "--out", tmp_path/"asked.tif", "--json")
+    wanted = run("segment", source, "--words", "water,road", "--out", tmp_path/"map.tif", "--json")
+
+    assert json.loads(made.stdout)["width"] == 128 and "will take" in made.stderr
+    assert json.loads(asked.stdout)["share"] == pytest.approx(json.loads(wanted.stdout)["share"], abs=.01)
