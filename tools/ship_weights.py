@@ -23,7 +23,8 @@ They are made to be taken apart, not to be used in earnest.
 - **Made by** `rs_zeroseg pretrain` ({vlm_steps} + {rsi_steps} steps) and `rs_zeroseg train --clip full` \
 ({train_steps} steps, then halfway back), seed 0, and `tools/ship_weights.py`.
 - **Captions** (what the VLM learned words from): words of windows of 64 to 72 px of drawn scenes of the training \
-domain. No mask chose a window; its words are read off the labels of what lies in it. \
+domain, and of windows of 40 to 128 px of real imagery. No mask chose a window; its words are read off the labels of \
+what lies in it. \
 Words of novel categories stand in these captions and nowhere else; unseen words stand nowhere.
 - **Pixel labels**: {labels}.
 - **Real imagery with words**: {real}.

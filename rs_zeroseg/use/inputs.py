@@ -43,8 +43,10 @@ def names_of(
 def _meant(name:str) -> list[str]:
     "The files that one name means."
     path = Path(name)
-    if with_strangers() or path.is_file():
+    if with_strangers():
         return [name]
+    if path.is_file():
+        return [_stac_image(path) if path.suffix.lower() == ".json" else name]
     if path.is_dir():
         found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
@@ -56,6 +58,22 @@ def _meant(name:str) -> list[str]:
             raise ValueError(f"{name}: no file fits this pattern; check the folder and the star")
         return found
     return [name]
+
+
+def _stac_image(path:Path) -> str:
+    "The image of a STAC item: its asset 'visual', or the only image that it has."
+    import pystac
+    try:
+        item = pystac.Item.from_file(str(path))
+    except Exception as error:
+        raise ValueError(f"{path}: no STAC item that can be read ({error}); name an image") from None
+    images = {key: asset.get_absolute_href() for key, asset in item.assets.items()
+              if (asset.media_type or "").startswith("image/") and not asset.has_role("thumbnail")}
+    chosen = "visual" if "visual" in images else next(iter(images), None)
+    if chosen is None or len(images) > 1 and chosen != "visual":
+        listed = "; ".join(f"{key} {href}" for key, href in images.items()) or "none"
+        raise ValueError(f"{path}: of the images of this item none is called 'visual'; name one: {listed}")
+    return str(images[chosen])
 
 # %% ../../nbs/6_use/02_inputs.ipynb #f39c9169
 def shapes_of(

@@ -39,7 +39,7 @@ def one_line(message:Warning|Exception|str) -> str:
 # %% ../../nbs/6_use/22_options.ipynb #6u08000d
 EXTRAS = {
     "lab": ("anywidget", "ipywidgets", "jupyterlab", "krippendorff", "matplotlib", "scipy", "voila"),
-    "gis": ("geopandas", "pyarrow", "pyogrio", "pyproj", "shapely", "xarray", "zarr"),
+    "gis": ("geopandas", "pyarrow", "pyogrio", "pyproj", "pystac", "shapely", "xarray", "zarr"),
     "cluster": ("distributed",),
     "torchgeo": ("torchgeo",),
 }   # extra -> packages that it brings and the plain package leaves out

@@ -56,7 +56,7 @@ def fetch(what, folder):
               help="folder of real images without words, half of what the RSI stream sees (data_scripts/pictures.py)")
 @seed_option
 def pretrain(out, dubai, images, seed):
-    """Make both pocket encoders from a seed, in about half an hour on one core.
+    """Make both pocket encoders from a seed, in about 40 min on one core.
 
     The VLM learns from pictures with captions, the RSI stream from pictures alone."""
     from rs_zeroseg.training import pretrain as stages
