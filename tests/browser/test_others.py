@@ -1,6 +1,12 @@
 """The other explorers, driven in JupyterLab: results, loss playground, rating."""
+from dataclasses import asdict
+
+import numpy as np
 import pytest
 from conftest import SHOTS, changes, choose, control, press_button, shoot, shown, slide
+
+from rs_zeroseg.evidence.experiments import add_run, map_text, settings_of
+from rs_zeroseg.evidence.paper import DATASET_COLUMNS
 
 TABLES = (
     "Lambda (Table 6)",
@@ -23,8 +29,19 @@ def new_picture(page, explorer, nth=0):
     return changes(source, lambda: f"picture {nth} of {explorer}")
 
 
+def invented(setting, score):
+    "A run with made-up numbers: one for all words, others for each tier."
+    tiers = {metric: score + n for n, metric in enumerate(("mIoU", "base", "novel", "unseen"))}
+    labels = np.arange(192*192).reshape(192, 192)//2000
+    return dict(setting=asdict(setting), metrics=dict.fromkeys(DATASET_COLUMNS, tiers), map=map_text(labels),
+                curve=[dict(step=25, loss=2.), dict(step=50, loss=1.)], commit="none", seconds=0., threads=1)
+
+
 @pytest.fixture(scope="module")
 def results(lab, browser):
+    "The explorer of results, in a folder whose own ledger has a run for each row of Table 3."
+    for n, setting in enumerate(settings_of("table3").values()):
+        add_run(invented(setting, 20. + n), lab[1]/"runs"/"ledger.jsonl")
     source = "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()"
     with shown(lab, browser, "results", source, ".rs-results .rs-picture img") as page:
         yield page
