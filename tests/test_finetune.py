@@ -234,7 +234,8 @@ def test_a_bad_mask_is_named_also_by_a_reading_process(workers, tmp_path):
         mask.write(torch.full((64, 64), 250, dtype=torch.uint8).numpy(), 1)
     options = dict(plan=TrainConfig(steps=2, batch_size=1), crop_px=64, workers=workers, progress=False)
 
-    told = r"^\S*potsdam_10000.tif: mask value 250 is not in the labels of pocket potsdam; list or ignore it there$"
+    told = (r"^\S*potsdam_10000.tif: mask value 250 is not in the labels of pocket potsdam \(4096 of 4096 pixels\); "
+            r"list or ignore it there$")
     with pytest.raises(ValueError, match=told):
         finetune(folder, tmp_path/"out", PRESETS["pocket"], **options)
 
