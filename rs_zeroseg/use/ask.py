@@ -37,10 +37,10 @@ from rs_zeroseg.use.blocks import (
     encode_window,
     fill_log,
     fingerprint,
-    is_plain,
     kept_part,
     kept_unless_error,
     overlapped,
+    plain_key,
     with_settings,
 )
 from .features import Store, bytes_of, cut, filled, margin_px, needed, tensors_in
@@ -78,7 +78,7 @@ class Encoder:
     "Encodes one block after the other into a `Store`."
     def __init__(self, model:Segmenter, margin:tuple[int, int]|None):
         self.model, self.margin = model, margin
-        self.plain:dict[tuple, list] = {}    # the last window whose pixels are all equal -> its tensors
+        self.plain:dict[tuple, tuple] = {}   # the last window whose pixels are all equal -> its tensors
 
     def tensors(self, block:tuple[Window, Window], image:np.ndarray) -> tuple[tuple[int, int], list[np.ndarray]]:
         "Size of what is kept of a window (3,h,w), and its tensors in 16 bits."
@@ -92,12 +92,10 @@ class Encoder:
         (n, block), (image, valid) = item, window
         inside = kept_part(*block)
         if valid[inside].any():
-            plain = is_plain(image, valid)
-            key = str(inside), image.shape, image[:, 0, 0].tobytes()
-            if not (plain and key in self.plain):
-                made = self.tensors(block, image)
-                self.plain = {key: made} if plain else {}
-            yield n, *(self.plain[key] if plain else made)
+            key = plain_key(inside, image, valid)
+            made = self.plain.get(key) or self.tensors(block, image)
+            self.plain = {} if key is None else {key: made}
+            yield n, *made
         yield n, None, valid[inside].astype(np.uint8)
 
 # %% ../../nbs/6_use/12_ask.ipynb #df67ae2a

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_SCORES', 'AHEAD', 'WAITING', 'fingerprint', 'Unfinished', 'kept_unless_error', 'whole_blocks', 'block_log',
            'block_windows', 'between', 'edged', 'corners', 'best_words', 'asking', 'best_chances', 'in_bytes',
-           'all_chances', 'answer_features', 'encode_window', 'kept_part', 'Asker', 'is_plain', 'overlapped',
-           'with_settings', 'append_to', 'answer_blocks', 'fill_log', 'logged_parts']
+           'all_chances', 'answer_features', 'encode_window', 'kept_part', 'Asker', 'is_plain', 'plain_key',
+           'overlapped', 'with_settings', 'append_to', 'answer_blocks', 'fill_log', 'logged_parts']
 
 # %% ../../nbs/6_use/04_blocks.ipynb #e0cbfe23
 import hashlib
@@ -265,10 +265,11 @@ def __call__(
 )->Iterator[tuple[str, bytes]]:              # file of the log, and what comes next in it
     "The answer for a block; a plain one is asked about once."
     inside, (image, valid) = kept_part(*block), window
-    if valid.size*sum(self.depths.values()) > self.most_bytes or not is_plain(image, valid):
+    small = valid.size*sum(self.depths.values()) <= self.most_bytes
+    key = plain_key(inside, image, valid) if small else None
+    if key is None:
         yield from self.pieces(inside, valid, partial(encode_window, self.model, image))
         return
-    key = str(inside), image.shape, image[:, 0, 0].tobytes()
     if key not in self.plain:
         if len(self.plain) == self.most:
             self.plain.clear()
@@ -283,6 +284,11 @@ def is_plain(
     "Does the whole window hold data, and the same colour everywhere?"
     first = image[:, :1, :1]
     return bool(valid.all() and (image[:, 0] == first[:, 0]).all() and (image == first).all())
+
+
+def plain_key(inside:tuple[slice, slice], image:np.ndarray, valid:np.ndarray) -> tuple|None:
+    "What all plain windows of one colour, size and kept part share; None for a window that is not plain."
+    return (str(inside), image.shape, image[:, 0, 0].tobytes()) if is_plain(image, valid) else None
 
 # %% ../../nbs/6_use/04_blocks.ipynb #bfefad7b
 AHEAD, WAITING = 2, 8   # items read in advance; pieces that wait to be written

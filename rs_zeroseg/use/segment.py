@@ -94,8 +94,8 @@ def layer_makers(
     check_layers(wanted)
     makers = dict(vector=partial(make_vector, min_area_m2=min_area_m2, simplify_px=simplify_px),
                   areas=make_areas, preview=make_preview)
-    named = {option: str(name) for option, name in wanted.items()}
-    return {name: makers[option] for option, name in wanted.items()}, named
+    files = {option: str(name) for option, name in wanted.items()}
+    return {name: makers[option] for option, name in wanted.items()}, files
 
 
 LAYERS = "vector", "areas", "preview", "min_area_m2", "simplify_px"   # what `layer_makers` takes
@@ -107,9 +107,9 @@ def segment_file(
     **options,                       # those of `layer_makers` and of `raster.segment`: threshold, asked, block_px, ...
 )->dict:                             # as from `raster.segment`, and the names of the layers
     "A map and its layers, whole or not at all; raises as `raster.segment` and `check_layers` do."
-    extras, named = layer_makers(**{key: options.pop(key) for key in LAYERS if key in options})
+    extras, files = layer_makers(**{key: options.pop(key) for key in LAYERS if key in options})
     with answering_on(cluster) as answering:
-        return raster.segment(path, words, out, model, extras=extras, answering=answering, **options) | named
+        return raster.segment(path, words, out, model, extras=extras, answering=answering, **options) | files
 
 # %% ../../nbs/6_use/10_segment.ipynb #c2940b98
 def named(source:Any) -> bool:
