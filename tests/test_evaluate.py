@@ -190,7 +190,7 @@ def test_a_category_that_is_predicted_and_in_no_mask(dataset):
 
 def test_a_row_of_the_ledger_names_protocol_and_rule(monkeypatch):
     monkeypatch.setattr(experiments, "train_setting", lambda *_: (None, []))
-    monkeypatch.setattr(experiments, "stand_in_metrics", lambda model, n: {})
+    monkeypatch.setattr(experiments, "stand_in_tallies", lambda model, n: {})
     monkeypatch.setattr(experiments, "map_of", lambda model: np.zeros((2, 2)))
 
     row = json.loads(json.dumps(experiments.run(experiments.Setting(), n=1)))

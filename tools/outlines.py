@@ -1,4 +1,4 @@
-"""Average precision of A_k and S_k on real pictures with outlines (nbs/5_evidence/06_outlines.ipynb).
+"""Average precision of A_k and S_k on real pictures with outlines (nbs/5_evidence/11_outlines.ipynb).
 
 Each model, word and scale is one JSON line. The file is written anew.
 """

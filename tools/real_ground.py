@@ -1,4 +1,4 @@
-"""Train a closed-set U-Net and RS-ZeroSeg on the same tiles for the same time (nbs/5_evidence/05_real_ground.ipynb).
+"""Train a closed-set U-Net and RS-ZeroSeg on the same tiles for the same time (nbs/5_evidence/10_real_ground.ipynb).
 
 Each run is one JSON line; those that the file holds are not made again.
 """

@@ -53,13 +53,18 @@ class ConfusionMatrix:
         "(K,K+1): row = truth, column = answer, last column = none."
         return self.metric.confmat[:-1]
 
+    @property
+    def areas(self) -> torch.Tensor:
+        "(K,3): pixels of each word that were found, that were answered with it, and that are it."
+        return torch.stack((self.counts[:, :-1].diagonal(), self.counts[:, :-1].sum(0), self.counts.sum(1)), -1)
+
     def iou(
         self,
         rule:str="present",   # which words have one, a key of `MIOU_RULES`
     )->torch.Tensor:
         "(K,) IoU in percent; nan for a word that has none by the rule, so that it enters no mean."
-        hits, truth = self.counts[:, :-1].diagonal().double(), self.counts.sum(1)
-        union = truth + self.counts[:, :-1].sum(0) - hits                      # TP + FN + FP
+        hits, answered, truth = self.areas.double().unbind(-1)
+        union = truth + answered - hits                                        # TP + FN + FP
         has_one = {"present": truth > 0, "predicted-too": union > 0}[rule]
         return torch.where(has_one, 100*hits/union.clamp(min=1), torch.nan)
 

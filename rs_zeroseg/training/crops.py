@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -227,16 +228,17 @@ class Pictures:
 
 # %% ../../nbs/3_training/03_crops.ipynb #15000012
 def pocket_scenes(
-    n:int,           # how many
-    seed:int=0,      # scene i has seed `seed + i`
+    n:int,                       # how many
+    seed:int=0,                  # scene i has seed `seed + i`
+    domain:str="landdiscover",   # key of `DOMAINS`
 )->tuple[list[torch.Tensor], list[torch.Tensor]]:   # images (3,192,192) uint8, masks (192,192) uint8
-    "Draw scenes of the training domain, in two processes where there are many."
-    seeds = range(seed, seed + n)
+    "Draw scenes of a domain, in two processes where there are many."
+    seeds, draw = range(seed, seed + n), partial(make_scene, domain=domain)
     if n < 64:
-        scenes = [make_scene(s) for s in seeds]
+        scenes = [draw(s) for s in seeds]
     else:
         with ProcessPoolExecutor(2) as pool:
-            scenes = list(pool.map(make_scene, seeds, chunksize=16))
+            scenes = list(pool.map(draw, seeds, chunksize=16))
     images = [torch.from_numpy(s.image).permute(2, 0, 1).contiguous() for s in scenes]
     return images, [torch.from_numpy(s.mask) for s in scenes]
 
@@ -245,10 +247,11 @@ def pocket_crops(
     n:int=2400,        # scenes to draw
     seed:int=0,        # of the first
     share:float=1.,    # part of a batch that comes from here
+    domain:str="landdiscover",
 )->Crops:
-    "Crops of `n` scenes of the training domain; novel categories are captioned, not trained."
+    "Crops of `n` scenes of a domain; novel categories are captioned, not trained."
     trained = torch.tensor([not c.novel for c in CATEGORIES.values()])
-    return Crops(*pocket_scenes(n, seed), word_table(pocket_groups(), True), trained, share)
+    return Crops(*pocket_scenes(n, seed, domain), word_table(pocket_groups(), True), trained, share)
 
 # %% ../../nbs/3_training/03_crops.ipynb #4e73601c
 def folder_crops(

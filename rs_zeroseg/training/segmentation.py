@@ -145,8 +145,10 @@ def of_source(
     loss = bce_loss(logits, target, valid*weight) + contest_loss(logits, target, valid, weight)
     loss = loss + plain_model(model).extra_loss(features, E, target, valid*weight)
     if self.align is not None:
-        area = (target*valid).flatten(2).mean(-1)                                  # (n,K)
-        loss = total_loss(loss, self.align(features.dense, E, area), self.lam)
+        regions = target*valid                                                     # (n,K,H,W)
+        if self.align.kind != "contrastive":
+            regions = regions.flatten(2).mean(-1)                                  # (n,K) areas are enough
+        loss = total_loss(loss, self.align(features.dense, E, regions), self.lam)
     return loss, _mean_iou(logits > 0, target > 0, valid)
 
 # %% ../../nbs/3_training/05_segmentation.ipynb #1500003c
@@ -225,10 +227,13 @@ def set_learning(
 # %% ../../nbs/3_training/05_segmentation.ipynb #42707cab
 def new_alignment(
     model:Segmenter,
+    distance:str="cosine",   # D of Eq. 12: 'cosine', 'l2' or 'contrastive'
 )->AlignmentLoss|None:    # for `SegmentationLoss` or `MaskLoss`; None: the model has no features for it
     "The alignment of Eq. 12 for a model in training, with a new projection from its features to the text space."
     c = model.config
-    return AlignmentLoss(c.out_dim if c.mscam else c.dim, model.vlm.dim) if isinstance(c, ModelConfig) else None
+    if not isinstance(c, ModelConfig):
+        return None
+    return AlignmentLoss(c.out_dim if c.mscam else c.dim, model.vlm.dim, distance)
 
 # %% ../../nbs/3_training/05_segmentation.ipynb #27a592eb
 KEPT_SHARE = .5   # of what the training changed in the VLM stream; 1: all of it
@@ -255,6 +260,7 @@ def train_masks(
     config:StreamConfig=PRESETS["pocket"],   # of RS-ZeroSeg or of a baseline
     plan:TrainConfig=SEGMENTATION_PLAN,
     lam:float=.2,                     # lambda of Eq. 13
+    distance:str="cosine",            # D of Eq. 12, for `new_alignment`
     clip:str="attention",             # what of the VLM stream learns, one of `POLICIES` of 2_model/11_freezing
     rsi:str="freeze",                 # what of the RSI stream learns
     about:dict|None=None,             # what else tells this run from others
@@ -268,12 +274,13 @@ def train_masks(
     model = load_encoders(encoders, build(config))
     before = {name: tensor.clone() for name, tensor in model.vlm.state_dict().items()}
     set_learning(model, clip, rsi)
-    align = new_alignment(model)
+    align = new_alignment(model, distance)
     loss_fn = SegmentationLoss(model.text.encode(list(WORDS)), align, lam)
 
     # the training
     batches = batches_of(data, plan.batch_size, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
-    told = dict(run_seed=seed, encoders=str(encoders), lam=lam, clip_policy=clip, rsi_policy=rsi, model=config.kind)
+    told = dict(run_seed=seed, encoders=str(encoders), lam=lam, distance=distance, clip_policy=clip, rsi_policy=rsi,
+                model=config.kind)
     after = _snapshots(model, out, snapshots, plan.steps, after_step) if snapshots else after_step
     rows = fit(model, loss_fn, batches, plan, out, told | asdict(config) | (about or {}),
                name="masks of base categories", progress=progress, after_step=after)

@@ -17,7 +17,7 @@ import click
 from .bench_commands import bench, budget
 from .map_commands import ask, demo, encode, evaluate, segment
 from .options import Command, Commands
-from .training_commands import doctor, experiment, fetch, finetune, pretrain, train
+from .training_commands import doctor, fetch, finetune, ledger, pretrain, sweep, train
 
 # %% ../../nbs/6_use/26_cli.ipynb #20000036
 def notebooks() -> Path:
@@ -86,7 +86,7 @@ def lab(app, options):
 
 # %% ../../nbs/6_use/26_cli.ipynb #2000003e
 @click.group(cls=Commands, context_settings=dict(help_option_names=["-h", "--help"], max_content_width=110),
-             commands=[segment, encode, ask, demo, evaluate, pretrain, train, finetune, experiment, doctor, fetch,
+             commands=[segment, encode, ask, demo, evaluate, pretrain, train, finetune, sweep, ledger, doctor, fetch,
                        budget, bench, lab])
 @click.version_option(package_name="rs_zeroseg")
 def main():

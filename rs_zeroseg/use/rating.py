@@ -25,8 +25,8 @@ from fastcore.basics import patch
 
 from ..data.files import whole_files
 from ..data.show import as_pixels, colours_for, map_colours
-from ..evidence.experiments import interval
 from ..evidence.paper import wide
+from ..evidence.statistics import interval
 from .widgets import STATIC, Picture, legend, to_webp
 
 # %% ../../nbs/6_use/21_rating.ipynb #24000005

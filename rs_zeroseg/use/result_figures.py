@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from ..data.pocket import make_scene
 from ..data.show import map_colours
 from ..data.vocab import CATEGORIES
-from ..evidence.experiments import FIELDS, MAP_SEED, MAP_WORDS, Setting, kept_map, ours
+from ..evidence.experiments import MAP_SEED, MAP_WORDS, Setting, kept_map
 from ..evidence.paper import PAPER, wide
+from ..evidence.tables import ROWS, ours
 from ..model.budget import budget
 from .widgets import readable
 
@@ -72,7 +73,7 @@ def our_side(
         return _counted(column)
     if table == "table4":
         found = _base_and_novel(records)
-    elif table in FIELDS:
+    elif table in ROWS:
         found = ours(table, records, metric)
         found = found.assign(label=found["row"].map(label_of))
     else:
@@ -147,7 +148,7 @@ def _we_say(table:str, own:pd.DataFrame, metric:str) -> str:
         return "ours, the paper's architecture, counted, not run"
     n = int(own.n.min())
     words = {metric:label for label, metric in METRICS.items()}[metric]
-    of = f"{words}, " if table in FIELDS else ""
+    of = f"{words}, " if table in ROWS else ""
     how_sure = "no conclusion" if n < 3 else "95% interval"
     return f"ours, pocket, {of}n = {n}, {how_sure}"
 

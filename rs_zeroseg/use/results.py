@@ -9,13 +9,15 @@ __all__ = ['SHORT', 'SAME', 'NO_RUN', 'Cancelled', 'ShortRun', 'ResultsExplorer'
 import html
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import ipywidgets as widgets
 from fastcore.basics import patch
 
 from ..data.show import figure_png
-from ..evidence.experiments import FIELDS, OWN_LEDGER, Setting, add_run, read_ledger, run, settings_of
+from ..evidence.experiments import Setting, run
+from ..evidence.ledger import OWN_LEDGER, add_runs, read_ledger
+from ..evidence.tables import ROWS, settings_of
 from rs_zeroseg.use.result_figures import (
     EXPLORERS,
     METRICS,
@@ -160,7 +162,7 @@ def _choose(self:ResultsExplorer, _=None) -> None:
     first = columns.index("Avg") if "Avg" in columns else 0
     self.column.options = columns
     self.column.index = first if columns else None
-    has_runs = table in FIELDS
+    has_runs = table in ROWS and bool(columns)
     self.row.options = [(label_of(row), row) for row in settings_of(table)] if has_runs else []
     self.row.index = 0 if has_runs else None
     for control in (self.metric, self.row, self.runs):
@@ -183,7 +185,8 @@ def _draw(self:ResultsExplorer, _=None) -> None:
     self.picture.alt = f"{self.table.label}, {column}: paper {paper}; ours {own}"
 
 # %% ../../nbs/6_use/19_results.ipynb #446e1918
-SAME = ("model", "whole", "clip", "rsi", "lam", "mscam", "carh", "cosine", "refine")   # what runs of a row share
+# what runs of a row share
+SAME = tuple(field.name for field in fields(Setting) if field.name not in ("seed", "steps", "scenes"))
 NO_RUN = -1   # not None: ipywidgets takes that for "nothing is chosen", and the box would be empty
 
 
@@ -191,7 +194,7 @@ NO_RUN = -1   # not None: ipywidgets takes that for "nothing is chosen", and the
 def _list_runs(self:ResultsExplorer, _=None) -> None:
     "The runs of the row, whatever their number of steps."
     options = [("choose a run to open it", NO_RUN)]
-    setting = settings_of(self.table.value).get(self.row.value) if self.table.value in FIELDS else None
+    setting = settings_of(self.table.value).get(self.row.value) if self.table.value in ROWS else None
     for i, record in enumerate(self.records):
         if setting and all(record["setting"][field] == getattr(setting, field) for field in SAME):
             options.append((f"{i}: {tell_run(record)}", i))
@@ -221,7 +224,7 @@ def _short_setting(self:ResultsExplorer) -> Setting:
 def _made(self:ResultsExplorer, record:dict) -> None:
     "Keep a run that was made here, and open it."
     if self.files:
-        add_run(record, OWN_LEDGER)
+        add_runs([record], OWN_LEDGER)
     self.records = [*self.records, record]
     self._list_runs()
     self.runs.value = len(self.records) - 1

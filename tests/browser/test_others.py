@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from conftest import SHOTS, changes, choose, control, press_button, shoot, shown, slide
 
-from rs_zeroseg.evidence.experiments import add_run, map_text, settings_of
+from rs_zeroseg.evidence.experiments import map_text, recipe
+from rs_zeroseg.evidence.ledger import add_runs
 from rs_zeroseg.evidence.paper import DATASET_COLUMNS
+from rs_zeroseg.evidence.tables import settings_of
 
 TABLES = (
     "Lambda (Table 6)",
@@ -34,14 +36,15 @@ def invented(setting, score):
     tiers = {metric: score + n for n, metric in enumerate(("mIoU", "base", "novel", "unseen"))}
     labels = np.arange(192*192).reshape(192, 192)//2000
     return dict(setting=asdict(setting), metrics=dict.fromkeys(DATASET_COLUMNS, tiers), map=map_text(labels),
-                curve=[dict(step=25, loss=2.), dict(step=50, loss=1.)], commit="none", seconds=0., threads=1)
+                curve=[dict(step=25, loss=2.), dict(step=50, loss=1.)], commit="none", seconds=0., threads=1,
+                recipe=recipe(setting))
 
 
 @pytest.fixture(scope="module")
 def results(lab, browser):
     "The explorer of results, in a folder whose own ledger has a run for each row of Table 3."
     for n, setting in enumerate(settings_of("table3").values()):
-        add_run(invented(setting, 20. + n), lab[1]/"runs"/"ledger.jsonl")
+        add_runs([invented(setting, 20. + n)], lab[1]/"runs"/"ledger.jsonl")
     source = "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()"
     with shown(lab, browser, "results", source, ".rs-results .rs-picture img") as page:
         yield page
