@@ -3,7 +3,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from rs_zeroseg.baselines import cat_seg, sed
 from rs_zeroseg.model.budget import skeleton
 from rs_zeroseg.model.checkpoint import load, save
 from rs_zeroseg.model.registry import MODELS, build, model_class, presets
@@ -192,3 +194,31 @@ def test_ebseg_tells_trained_words_from_new_ones(models):
     model.seen_emb.zero_()
 
     assert told == [True, True, False]
+
+
+def lifted_then_convolved(x, lift, bias, kernel):
+    "What `lifted_and_convolved` does at once, one after the other."
+    return F.conv2d(F.conv_transpose2d(x, lift, bias, stride=2), kernel, padding=1), torch.zeros((), dtype=x.dtype)
+
+
+@pytest.mark.parametrize("kind", ["cat-seg", "gsnet", "sed"])
+def test_a_step_up_at_once_is_that_of_two_convolutions(kind, monkeypatch):
+    "Logits and gradients, from the same seed. In 64 bit, for some gradients nearly cancel."
+    torch.manual_seed(0)
+    model = build(presets(kind)["pocket"]).double().train()
+    image, text_emb, back = torch.rand(2, 3, 64, 32), torch.randn(3, model.vlm.dim), torch.randn(2, 3, 32, 16)
+    found = []
+
+    for _ in range(2):
+        model.zero_grad()
+        logits = model(image.double(), text_emb.double())[0]
+        logits.backward(back.double())
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        found.append(gradients | {"logits": logits.detach()})
+        for module in (cat_seg, sed):
+            monkeypatch.setattr(module, "lifted_and_convolved", lifted_then_convolved)
+
+    at_once, one_after_other = found
+    assert at_once.keys() == one_after_other.keys() and {"up.0.up.bias", "stages.0.up.bias"} & at_once.keys()
+    for name, value in one_after_other.items():
+        torch.testing.assert_close(at_once[name], value, rtol=1e-7, atol=1e-9*float(value.abs().max()) + 1e-12)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .cat_seg import ClassAttention
+from .cat_seg import ClassAttention, lifted_and_convolved
 from ..model.losses import bce_loss
 from ..model.pocket_encoders import ChannelNorm, ConvBlock
 from ..model.segmenter import Features, Segmenter, StreamConfig
@@ -36,7 +36,7 @@ class WordAttention(ClassAttention):
         if s == 1:
             return super().forward(x)
         cells = x.view(B, K, h//s, s, w//s, s, C)
-        place = cells.mean((3, 5))                                                       # (B,K,h/s,w/s,C)
+        place = cells.mean(5).mean(3)                   # (B,K,h/s,w/s,C); faster than mean((3, 5))
         change = super().forward(place) - place
         return (cells + change[:, :, :, None, :, None]).view(x.shape)
 
@@ -85,11 +85,13 @@ def climb(self:Stage, x:Tensor, cost:Tensor, guidance:Tensor) -> tuple[Tensor, T
     """To the finer grid, with the cosines and the image beside the words' maps.
 
     (B*K,C,h,w), cost (B*K,c,h,w), guidance (B,D,2h,2w) -> (B*K,D,2h,2w), cost (B*K,G,2h,2w)."""
-    cost = self.cost_up(cost)
-    y = self.join(torch.cat((self.up(x), cost), 1))
-    y = (y.unflatten(0, (len(guidance), -1)) + guidance.unsqueeze(1)).flatten(0, 1)
+    own_kernel, cost_kernel = self.join.weight.split([self.up.out_channels, self.cost_up.out_channels], 1)
+    own, edge = lifted_and_convolved(x, self.up.weight, self.up.bias, own_kernel)
+    of_cost, cost_edge = lifted_and_convolved(cost, self.cost_up.weight, self.cost_up.bias, cost_kernel)
+    image = guidance + edge + cost_edge                                                  # the same for all words
+    y = ((own + of_cost).unflatten(0, (len(image), -1)) + image.unsqueeze(1)).flatten(0, 1)
     y = F.relu(self.norm1(y))
-    return F.relu(self.norm2(self.second(y))), cost
+    return F.relu(self.norm2(self.second(y))), self.cost_up(cost)
 
 # %% ../../nbs/4_baselines/04_sed.ipynb #b4000033
 def surviving_words(
