@@ -1,5 +1,4 @@
-"""Draw every table of the ledger to figures/tables (SVG and CSV), and write the stored pictures of every numbered notebook to
-figures/PART_NN_name_K.png (`make figures`)."""
+"""Draw the tables of the ledger to figures/tables, and write the stored pictures of every notebook (`make figures`)."""
 import base64
 from pathlib import Path
 
