@@ -19,7 +19,7 @@ from ..data.pocket import make_scene
 from ..data.show import map_colours
 from ..data.vocab import CATEGORIES
 from ..evidence.experiments import MAP_SEED, MAP_WORDS, Setting, kept_map
-from ..evidence.paper import PAPER, wide
+from ..evidence.paper import wide
 from ..evidence.tables import ROWS, ours
 from ..model.budget import budget
 from .widgets import readable
