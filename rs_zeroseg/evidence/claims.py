@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Differences', 'NOT_HERE', 'ahead', 'rows', 'claims_of_table1', 'claims_of_table2', 'claims_of_training',
-           'claims_of_table4', 'claimed_differences', 'judge', 'claim_table']
+           'claims_of_table4', 'claimed_differences', 'judge', 'verdicts_of', 'claim_table']
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0003
 from collections.abc import Mapping
@@ -143,6 +143,20 @@ def judge(
     return verdict_of_all(table["verdict"]), table
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0019
+def verdicts_of(
+    table:str,                     # 'table1' to 'table7', 'figure3' or 'figure4'
+    runs:Mapping[Setting, dict],   # from `current`
+)->dict[str, str]:                 # claim -> verdict; claims that no pocket run tests are left out
+    "What our runs say about the claims that the paper makes of one table."
+    name = f"{table[:-1].capitalize()} {table[-1]}"
+    tested, found = claimed_differences(), {}
+    for claim, where in claim_audit()[["claim", "where"]].itertuples(index=False):
+        start = next((start for start in tested if claim.startswith(start)), None)
+        if start and name in where:
+            found[claim] = judge(tested[start], runs)[0]
+    return found
+
+
 def claim_table(
     records:list[dict],   # from `read_ledger`
 )->pd.DataFrame:          # one row per claim of the audit, in its order

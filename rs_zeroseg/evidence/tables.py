@@ -22,7 +22,7 @@ from .evaluate import TIERS
 from .experiments import STAND_INS, Setting, unpack
 from .ledger import current
 from .paper import DATASET_COLUMNS, wide
-from .statistics import DRAWS, Difference, compare, holm, interval, mean_iou, scene_draws
+from .statistics import DRAWS, FEWEST, Difference, compare, holm, interval, mean_iou, scene_draws
 from ..model.registry import model_class
 from ..model.segmenter import ABLATIONS
 
@@ -221,15 +221,17 @@ def contrast(
 )->Difference:
     "The sum of some terms, over the seeds that all of them have, with its interval."
     seeds = shared_seeds({term.setting for term in terms}, runs)
-    values, drawn = [0.]*len(seeds), [0.]*len(seeds)
-    for term in terms:
-        for i, seed in enumerate(seeds):
-            run = runs[replace(term.setting, seed=seed)]
-            values[i] += term.factor*score_of(run, term.column, term.metric)
-            drawn[i] = drawn[i] + term.factor*drawn_scores(run, term.column, term.metric)
     if not seeds:
         return Difference(float("nan"), *[float("nan")]*3, 0, float("nan"))
-    return compare(values, np.stack(drawn, 1))
+
+    def of_seed(score, seed):
+        "The sum of the terms of a seed, by a function of a run."
+        return sum(factor*score(runs[replace(setting, seed=seed)], *asked) for factor, setting, *asked in terms)
+
+    values = [of_seed(score_of, seed) for seed in seeds]
+    if len(seeds) < FEWEST:
+        return compare(values)
+    return compare(values, np.stack([of_seed(drawn_scores, seed) for seed in seeds], 1))
 
 # %% ../../nbs/5_evidence/07_tables.ipynb #f38fd7cf
 def ours(

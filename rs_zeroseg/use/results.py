@@ -21,6 +21,7 @@ from ..evidence.tables import ROWS, settings_of
 from rs_zeroseg.use.result_figures import (
     EXPLORERS,
     METRICS,
+    badges,
     columns_of,
     draw_results,
     draw_run,
@@ -132,9 +133,10 @@ class ResultsExplorer(widgets.VBox):
         self.runs = widgets.Dropdown(description="run", layout=widgets.Layout(width="860px", max_width="100%"))
         self.picture = Picture(layout=widgets.Layout(width="900px"))
         self.opened = Picture(layout=widgets.Layout(width="1000px"))
+        self.verdicts = widgets.HTML()
         self.short = ShortRun(self._short_setting, self._made, train)
         choices = widgets.HBox([self.table, self.column, self.metric])
-        self.children = [choices, self.picture, self.row, self.short, self.runs, self.opened]
+        self.children = [choices, self.verdicts, self.picture, self.row, self.short, self.runs, self.opened]
         self.records = read_ledger()
         self._choose()
         self._connect()
@@ -168,6 +170,7 @@ def _choose(self:ResultsExplorer, _=None) -> None:
     for control in (self.metric, self.row, self.runs):
         set_visible(control, has_runs)
     set_visible(self.short, table in ("table3", "table6"))
+    self.verdicts.value = badges(table, self.records)
     self._draw()
     self._list_runs()
 
@@ -226,5 +229,6 @@ def _made(self:ResultsExplorer, record:dict) -> None:
     if self.files:
         add_runs([record], OWN_LEDGER)
     self.records = [*self.records, record]
+    self.verdicts.value = badges(self.table.value, self.records)
     self._list_runs()
     self.runs.value = len(self.records) - 1
