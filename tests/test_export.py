@@ -155,11 +155,29 @@ def share(reading, word, threshold):
     return float((reading.ask([word])[0].probability >= threshold).mean())
 
 
-def test_missions_have_an_answer_among_their_options():
-    for mission in missions():
-        assert 0 <= mission["answer"] < len(mission["options"]) <= 4
-        assert mission["word"] in mission["words"]
-        assert mission["scene"] in {one.name for one in SCENES}
+FAULTS = """
+import fs from "node:fs";
+const { faultOf } = await import("data:text/javascript," + encodeURIComponent(fs.readFileSync("missions.js", "utf8")));
+const { looks, scenes } = JSON.parse(fs.readFileSync(0, "utf8"));
+console.log(JSON.stringify(looks.map(look => faultOf(look, scenes))));
+"""
+WRONG = (
+    (dict(title=""), "texts"),
+    (dict(scene="moon"), "the scene moon is none of airfield"),
+    (dict(word="cheese"), "the word cheese"),
+    (dict(answer=3), "answer is the place"),
+    (dict(reveal="{size|road}"), "{size|road} is none of the numbers"),
+)
+
+
+@needs_node
+def test_a_mission_with_a_fault_is_named():
+    good = missions()
+    looks = [*good, *(good[0] | change for change, _ in WRONG)]
+    told = run_node(FAULTS, dict(looks=looks, scenes=[one.name for one in SCENES]))
+    assert told[:len(good)] == [""]*len(good)
+    for fault, (_, expected) in zip(told[len(good):], WRONG):
+        assert expected in fault
 
 
 def test_what_the_missions_claim_holds(model, readings):

@@ -3,10 +3,12 @@
 The page is built once; RS_ZEROSEG_SITE names the folder of one that is there already."""
 import json
 import os
+import shutil
 import statistics
 import string
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -33,6 +35,8 @@ LARGE = "[data-part=large]"
 def folder(browser, tmp_path_factory):
     if given := os.environ.get("RS_ZEROSEG_SITE"):
         return Path(given)
+    if shutil.which("npm") is None:
+        pytest.skip("the page needs ONNX Runtime Web, and there is no npm to fetch it")
     out = tmp_path_factory.mktemp("built") / "site"
     subprocess.run([sys.executable, ROOT / "tools" / "site.py", "--out", out], check=True)
     return out
@@ -317,6 +321,29 @@ def test_text_is_large_enough_and_pictures_have_names(page):
         return [small, nameless].map(list => list.map(element => element.outerHTML.slice(0, 80)));
     }""")
     assert found == [[], []]
+
+
+def violations(page):
+    return page.evaluate("async () => (await axe.run('.rsx')).violations.map(one => [one.id, one.nodes[0].html])")
+
+
+def test_accessibility(page, tmp_path):
+    "Contrast, names, landmarks, by axe-core."
+    subprocess.run(["npm", "pack", "axe-core@4.14.1", "--silent", "--prefer-offline"], cwd=tmp_path, check=True)
+    with tarfile.open(tmp_path / "axe-core-4.14.1.tgz") as archive:
+        page.add_script_tag(content=archive.extractfile("package/axe.min.js").read().decode())
+    assert violations(page) == []
+    page.locator(".rsx").focus()
+    page.keyboard.press("g")
+    page.wait_for_selector(".rsx-options button:has-text('1 ')")
+    assert violations(page) == []
+    page.keyboard.press("1")
+    page.wait_for_selector(".rsx-options button:has-text('next')")
+    page.keyboard.press("?")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("l")
+    assert violations(page) == []
 
 
 TIME_WORD = """async word => {

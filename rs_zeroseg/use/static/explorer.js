@@ -56,7 +56,8 @@ export class Explorer {
       const there = this.truthOf(word);
       const few = (values) => thinned(values, size, CHANCE_STEP);
       const quality = there && averagePrecision(few(maps.attention), few(there));
-      this.finishedMaps.set(word, { ...maps, there, quality });
+      const most = Object.fromEntries(Object.entries(maps).map(([name, values]) => [name, largest(values)]));
+      this.finishedMaps.set(word, { ...maps, there, quality, most });
     }
     return this.finishedMaps.get(word);
   }
@@ -234,7 +235,7 @@ export class Explorer {
 
   brightest(word) {
     const { attention } = this.mapsOf(word);
-    const best = attention.reduce((at, value, i) => (value > attention[at] ? i : at), 0);
+    const best = attention.indexOf(this.mapsOf(word).most.attention);
     return { x: best % this.page.size, y: Math.floor(best / this.page.size) };
   }
 
@@ -271,6 +272,9 @@ export class Explorer {
     try {
       const words = await this.engine.likeness(pixel.x, pixel.y);
       this.likeness = { pixel, source: shown.source, words };
+    } catch (error) {
+      this.tell(error.message);
+      return;
     } finally {
       this.asking = false;
     }
@@ -287,7 +291,7 @@ export class Explorer {
     const measures = {
       ap: () => percent(this.mapsOf(word).quality.ap / 100),
       chance: () => percent(this.mapsOf(word).quality.chance / 100),
-      max: () => percent(this.mapsOf(word).probability.reduce((most, value) => Math.max(most, value), 0)),
+      max: () => percent(this.mapsOf(word).most.probability),
       over: () => share(this.mapsOf(word).probability, (value) => value >= this.look.threshold),
       taken: () => {
         const there = this.truthOf(other);
@@ -393,7 +397,12 @@ export class Explorer {
   }
 
   toggleLecture() {
-    this.root.classList.toggle("rsx-lecturing");
+    const begins = this.root.classList.toggle("rsx-lecturing");
+    if (begins) {
+      this.root.requestFullscreen?.().catch(() => {});      // without it the page's own area is filled
+    } else if (document.fullscreenElement) {
+      document.exitFullscreen();
+    }
     this.missions.close();
     this.part("help").hidden = true;
     this.root.focus();
@@ -402,7 +411,9 @@ export class Explorer {
   }
 
   toggleMissions() {
-    this.root.classList.remove("rsx-lecturing");
+    if (this.root.classList.contains("rsx-lecturing")) {
+      this.toggleLecture();
+    }
     if (this.missions.open) {
       this.missions.close();
     } else {
@@ -434,7 +445,13 @@ export class Explorer {
     on("keys", "click", () => this.toggleHelp());
     VIEWS.forEach(({ name }) => on(`view-${name}`, "click", () => this.setLook({ view: name })));
     this.part("help").querySelector("dl").innerHTML = KEYS.map(({ keys, does }) => `<dt>${keys}</dt><dd>${does}</dd>`).join("");
+    this.root.dataset.lmSuppressShortcuts = "true";         // JupyterLab hears keys before anybody else
     this.root.addEventListener("keydown", (event) => handleKey(this, event));
+    this.root.addEventListener("fullscreenchange", () => {  // Esc is the browser's own key then
+      if (!document.fullscreenElement && this.root.classList.contains("rsx-lecturing")) {
+        this.toggleLecture();
+      }
+    });
     this.root.addEventListener("dragover", (event) => event.preventDefault());
     this.root.addEventListener("drop", (event) => {
       event.preventDefault();
@@ -442,6 +459,8 @@ export class Explorer {
     });
   }
 }
+
+const largest = (values) => values.reduce((most, value) => Math.max(most, value), -1);
 
 async function fetched(name) {
   const answer = await fetch(new URL(name, import.meta.url));
@@ -459,6 +478,7 @@ export async function showPage(root, engine) {
     const [first] = page.scenes;
     await explorer.open({ scene: first.name, words: first.words, levels: [1, 1, 1] });
     explorer.getReadyForAnyWord();
+    explorer.tell(explorer.missions.faults.join("; "));
     return explorer;
   } catch (error) {
     root.textContent = `The explorer cannot start: ${error.message}. Serve this folder by a web server, for example `

@@ -226,8 +226,7 @@ export class Painter {
     });
     const maps = explorer.mapsOf(explorer.shown.word);
     THREE.forEach((name) => {
-      const most = maps[name].reduce((best, value) => Math.max(best, value), -1);
-      const numbers = `here ${maps[name][at].toFixed(2)}, at most ${most.toFixed(2)}`;
+      const numbers = `here ${maps[name][at].toFixed(2)}, at most ${maps.most[name].toFixed(2)}`;
       explorer.part(`numbers-${name}`).textContent = numbers;
     });
     const caption = explorer.part("lecture-caption");

@@ -37,11 +37,11 @@ export const TEMPLATE = `
   <button type="button" data-part="missions">guided looks (G)</button>
   <button type="button" data-part="lecture">lecture (L)</button>
   <button type="button" data-part="keys">keys (?)</button>
+  <p class="rsx-status">
+    <span data-part="about"></span> <strong data-part="busy" role="status"></strong>
+    <span data-part="error" role="alert"></span> <small data-part="encoder"></small>
+  </p>
 </header>
-<p class="rsx-status">
-  <span data-part="about"></span> <strong data-part="busy" role="status"></strong>
-  <span data-part="error" role="alert"></span> <small data-part="encoder"></small>
-</p>
 <main>
   <section class="rsx-large">
     <div class="rsx-views">${VIEW_BUTTONS}<label><input type="checkbox" data-part="outline"> outline</label></div>
@@ -81,4 +81,4 @@ export const TEMPLATE = `
     <figcaption data-part="lecture-caption"></figcaption></figure>
   <p data-part="lecture-keys">N next word &nbsp; A S C map &nbsp; + − threshold &nbsp; arrows: pixel &nbsp; L leave</p>
 </section>
-<section class="rsx-help" data-part="help" hidden><h3>Keys</h3><dl></dl></section>`;
+<section class="rsx-help" data-part="help" aria-label="keys" hidden><h3>Keys</h3><dl></dl></section>`;

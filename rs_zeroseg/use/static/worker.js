@@ -67,7 +67,9 @@ function readyForAnyWord() {
 // Words
 
 async function encodeWord(word) {
-  const { session, vocabulary } = await readyForAnyWord();
+  const { session, vocabulary } = await readyForAnyWord().catch((error) => {
+    throw new Error(`the text encoder, which “${word}” needs, could not be fetched (${error.message})`);
+  });
   const ids = tokenize(page.template.replace("{}", word), vocabulary);
   const input = new ort.Tensor("int64", BigInt64Array.from(ids, BigInt), [1, ids.length]);
   const made = await session.run({ ids: input });
