@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZE_PX', 'OPSET', 'GRAPHS', 'SCENES', 'ImageGraph', 'QueryGraph', 'rounded', 'RoundedWeights', 'TextGraph',
-           'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene', 'named_in',
+           'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene', 'named_in', 'page_settings',
            'write_page_data']
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280002
@@ -241,6 +241,19 @@ def named_in(
     return bool(np.isin(scene_mask, [list(CATEGORIES).index(name) for name in names]).any())
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280033
+def page_settings(
+    model:RSZeroSeg,             # that `export` takes
+    rows:Sequence[dict],         # of `word_table`
+)->dict:
+    "What the explorer's view must know of a model, its words and the scenes."
+    scenes = [dict(name=one.name, title=one.title, words=list(one.words)) for one in SCENES]
+    return dict(
+        size=SIZE_PX, grid=SIZE_PX//model.config.out_stride, template=model.text.template, categories=list(CATEGORIES),
+        threshold=model.threshold, scale=model.head.log_scale.exp().item(), bias=model.head.bias.item(),
+        words=list(rows), scenes=scenes,
+    )
+
+
 def write_page_data(
     model:RSZeroSeg,       # that `export` takes
     folder:str|Path,       # is there
@@ -256,9 +269,4 @@ def write_page_data(
         scene = make_scene(one.seed, size=SIZE_PX)
         Image.fromarray(scene.image).save(folder/f"{one.name}.png", optimize=True)
         Image.fromarray(scene.mask.astype(np.uint8)).save(folder/f"{one.name}-truth.png", optimize=True)
-    page = dict(
-        size=SIZE_PX, grid=SIZE_PX//model.config.out_stride, template=model.text.template, categories=list(CATEGORIES),
-        threshold=model.threshold, scale=model.head.log_scale.exp().item(), bias=model.head.bias.item(), words=rows,
-        scenes=[dict(name=one.name, title=one.title, words=one.words) for one in SCENES],
-    )
-    (folder/"page.json").write_text(json.dumps(page), encoding="utf-8")
+    (folder/"page.json").write_text(json.dumps(page_settings(model, rows)), encoding="utf-8")

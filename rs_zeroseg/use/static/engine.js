@@ -1,8 +1,9 @@
 // The engine of the page without a kernel: it hands requests to the worker that runs the model.
 //
-// What a view needs of an engine: `start()`, `read({name, rgba, levels, words})` -> word -> maps, or null if a newer
-// request took its place; `likeness(x, y)` -> [[word, cosine]]; `anyWord()`, done when words beyond the vocabulary can
-// be asked.
+// What a view needs of an engine: `readScene(scene, size)` -> {name, title, pixels, truth}, `read({name, rgba, levels,
+// words})` -> word -> maps, or null if a newer request took its place, and `likeness(x, y)` -> [[word, cosine]].
+
+import { readScene } from "./sources.js";
 
 const LIKENESSES = 5;
 
@@ -41,6 +42,10 @@ export class WorkerEngine {
 
   start() {
     return this.send("start");
+  }
+
+  readScene(scene, size) {
+    return readScene(scene, size);
   }
 
   async read(request) {

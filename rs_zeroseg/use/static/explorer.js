@@ -7,7 +7,7 @@ import { averagePrecision, bestWords, CHANCE_STEP, finished, percent, thinned } 
 import { Missions } from "./missions.js";
 import { Painter, VIEWS } from "./painter.js";
 import { handleKey, KEYS } from "./shortcuts.js";
-import { readImageFile, readScene } from "./sources.js";
+import { readImageFile } from "./sources.js";
 import { TEMPLATE } from "./template.js";
 import { waterfall } from "./waterfall.js";
 
@@ -139,6 +139,12 @@ export class Explorer {
 
   // What the controls ask for
 
+  async begin() {
+    const [first] = this.page.scenes;
+    await this.open({ scene: first.name, words: first.words, levels: [1, 1, 1] });
+    this.tell(this.missions.faults.join("; "));
+  }
+
   async open({ scene, words, word, levels, threshold, view }) {
     const look = { ...(threshold && { threshold }), ...(view && { view }) };
     const change = { ...(words && { words, word: word ?? words[0] }), ...(levels && { levels }) };
@@ -167,7 +173,7 @@ export class Explorer {
   // Each scene is fetched once.
   sceneNamed(name) {
     if (!this.scenes.has(name)) {
-      const reading = readScene(this.page.scenes.find((scene) => scene.name === name), this.page.size);
+      const reading = this.engine.readScene(this.page.scenes.find((scene) => scene.name === name), this.page.size);
       reading.catch(() => this.scenes.delete(name));
       this.scenes.set(name, reading);
     }
@@ -475,10 +481,8 @@ export async function showPage(root, engine) {
   try {
     const [page, missions] = await Promise.all([fetched("page.json"), fetched("missions.json"), engine.start()]);
     const explorer = new Explorer(root, engine, page, missions);
-    const [first] = page.scenes;
-    await explorer.open({ scene: first.name, words: first.words, levels: [1, 1, 1] });
+    await explorer.begin();
     explorer.getReadyForAnyWord();
-    explorer.tell(explorer.missions.faults.join("; "));
     return explorer;
   } catch (error) {
     root.textContent = `The explorer cannot start: ${error.message}. Serve this folder by a web server, for example `
