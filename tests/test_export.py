@@ -197,6 +197,7 @@ def test_what_the_missions_claim_holds(model, readings):
     with torch.inference_mode():
         other = Reading(with_part_without_level_3(model), railway.image, railway.truth)
     assert abs(attention_precision(other, "railway")[0] - attention_precision(railway, "railway")[0]) < 1
+    assert np.abs(other.ask(["railway"])[0].probability - railway.ask(["railway"])[0].probability).max() < .01
 
     assert share(coast, "submarine", .38) > 0 and share(coast, "piano", .38) == 0
     assert not any(named_in(coast.truth, word) for word in ("submarine", "piano"))

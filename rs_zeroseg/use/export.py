@@ -204,10 +204,11 @@ class Exported:
 def word_table(
     text:PocketText,
 )->tuple[list[dict], np.ndarray]:   # a row per word, and (W,384) float32
-    "All words of the vocabulary, with tier, names and colour, and their vectors."
+    "All words of the vocabulary, with tier, names and conventional colour, and their vectors."
     known = caption_words() | unseen_words() | dict.fromkeys(ABSENT, ())
     rows = [dict(word=word, tier=tier(word) if names else "not in the vocabulary", names=list(names),
-                 captioned=word in caption_words(), colour=colours_for([word])[0]) for word, names in known.items()]
+                 captioned=word in caption_words(), colour=colours_for([word])[0] if names else None)
+            for word, names in known.items()]
     return rows, text.encode(list(known)).numpy().astype("<f4")
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280031
