@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak mutants release
+.PHONY: help demo site test test-notebooks test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak mutants release
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -24,6 +24,9 @@ $(STAMP): settings.ini setup.py
 
 demo: $(STAMP)    ## a scene, five words, a map: written to out/demo
 	rs_zeroseg demo --out out/demo
+
+site: $(STAMP)    ## the explorer as a page that runs the model in the browser: out/site (needs npm)
+	python tools/site.py --out out/site
 
 # Every notebook runs once, over the package. That it is the package of these notebooks is tested in tests/test_repo.py
 # (test_export_in_sync), so their own export cells need no second run. The last line is pytest's summary.
@@ -42,8 +45,8 @@ test-browser: $(STAMP)    ## the explorers in JupyterLab and as a page, driven i
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
 
-soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, and 30 min of random events on an explorer
-	SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py -q -rP
+soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, 30 min of random events on an explorer, and ONNX against PyTorch on 20 images
+	SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 EXPORT_IMAGES=20 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py tests/test_export.py -q -rP
 
 mutants: $(STAMP)    ## plant about a hundred faults in a copy, one at a time, and list those that no test notices (15 min)
 	python tools/mutants.py

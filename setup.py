@@ -7,9 +7,10 @@ from setuptools import find_packages, setup
 parser = ConfigParser(delimiters=["="])
 parser.read("settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-# lab: notebooks, widgets, plotting; gis: polygons, kept features; cluster: Dask; dev: to change the workbook, with all
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "torchgeo", "dev")}
-extras["dev"] += extras["lab"] + extras["gis"] + extras["cluster"]
+# lab: notebooks, widgets, plotting; gis: polygons, kept features; cluster: Dask; site: ONNX for a page of its own;
+# dev: to change the workbook, with all
+extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "site", "torchgeo", "dev")}
+extras["dev"] += extras["lab"] + extras["gis"] + extras["cluster"] + extras["site"]
 setup(
     name=cfg["lib_name"],
     version=cfg["version"],

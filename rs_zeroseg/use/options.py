@@ -41,6 +41,7 @@ EXTRAS = {
     "lab": ("anywidget", "ipywidgets", "jupyterlab", "krippendorff", "matplotlib", "scipy", "voila"),
     "gis": ("geopandas", "pyarrow", "pyogrio", "pyproj", "pystac", "shapely", "xarray", "zarr"),
     "cluster": ("distributed",),
+    "site": ("onnx", "onnxruntime", "onnxscript"),
     "torchgeo": ("torchgeo",),
 }   # extra -> packages that it brings and the plain package leaves out
 

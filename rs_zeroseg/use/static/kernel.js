@@ -1,0 +1,130 @@
+// The explorer in a notebook: an anywidget whose engine is the kernel (nbs/6_use/29_view.ipynb).
+//
+// A request is a message {id, kind, ...}; the kernel answers {id, ...} or {id, error}, with numbers in buffers. One `read`
+// is on its way at a time, and behind it only the newest.
+
+import { Explorer } from "./explorer.js";
+
+const LIKENESSES = 5;
+const STEPS = ["cosine", "attention", "logits"];
+const MOST_KEPT = 4;            // images whose maps are kept
+
+function bytesOf(view) {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+// One buffer (words, steps, cells) of 32-bit floats -> word -> {cosine, attention, logits}
+function unpacked(words, buffer) {
+  const numbers = new Float32Array(bytesOf(buffer).slice().buffer);
+  const cells = numbers.length / (words.length * STEPS.length);
+  return words.map((word, k) => {
+    const maps = STEPS.map((step, i) => {
+      const start = (k * STEPS.length + i) * cells;
+      return [step, numbers.slice(start, start + cells)];
+    });
+    return [word, Object.fromEntries(maps)];
+  });
+}
+
+class KernelEngine {
+  constructor(model) {
+    this.model = model;
+    this.name = crypto.randomUUID();      // of this view; another view of the same widget has another one
+    this.waiting = new Map();             // id -> [resolve, reject]
+    this.last = 0;
+    this.kept = new Map();                // image and levels -> word -> maps
+    this.onMessage = (content, buffers) => this.finish(content, buffers);
+    model.on("msg:custom", this.onMessage);
+  }
+
+  stop() {
+    this.model.off("msg:custom", this.onMessage);
+  }
+
+  finish({ id, error, ...answer }, buffers) {
+    const [resolve, reject] = this.waiting.get(id) ?? [];
+    this.waiting.delete(id);
+    if (error) {
+      reject?.(new Error(error));
+    } else {
+      resolve?.({ ...answer, buffers });
+    }
+  }
+
+  send(kind, request, buffers = []) {
+    this.last += 1;
+    const id = `${this.name} ${this.last}`;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, [resolve, reject]);
+      this.model.send({ id, kind, ...request }, undefined, buffers);
+    });
+  }
+
+  async readScene({ name, title }, size) {
+    const { truth: known, buffers } = await this.send("scene", { name });
+    const pixels = new ImageData(new Uint8ClampedArray(bytesOf(buffers[0])), size);
+    return { name, title, pixels, truth: known ? bytesOf(buffers[1]).slice() : null };
+  }
+
+  read(request) {
+    const result = new Promise((resolve, reject) => {
+      this.next?.resolve(null);           // a newer request takes its place
+      this.next = { request, resolve, reject };
+    });
+    this.work();
+    return result;
+  }
+
+  async work() {
+    if (this.working || !this.next) {
+      return;
+    }
+    const { request, resolve, reject } = this.next;
+    this.next = null;
+    this.working = true;
+    try {
+      resolve(await this.mapsFor(request));
+    } catch (error) {
+      reject(error);
+    }
+    this.working = false;
+    this.work();
+  }
+
+  async mapsFor({ name, rgba, levels, words }) {
+    const key = `${name} ${levels}`;
+    const kept = this.kept.get(key) ?? new Map();
+    const missing = words.filter((word) => !kept.has(word));
+    if (missing.length > 0 || this.asked !== key) {
+      const own = name.startsWith("own-");
+      const request = { name: own ? `${this.name} ${name}` : name, levels, words: missing };
+      const { buffers } = await this.send("read", request, own ? [rgba.slice().buffer] : []);
+      unpacked(missing, buffers[0]).forEach(([word, maps]) => kept.set(word, maps));
+      this.asked = key;
+      this.about = { name: request.name, levels };
+    }
+    this.kept.delete(key);
+    this.kept.set(key, new Map([...kept].filter(([word]) => words.includes(word))));
+    if (this.kept.size > MOST_KEPT) {
+      this.kept.delete(this.kept.keys().next().value);
+    }
+    return new Map(words.map((word) => [word, kept.get(word)]));
+  }
+
+  async likeness(x, y) {
+    return (await this.send("likeness", { ...this.about, x, y, count: LIKENESSES })).words;
+  }
+}
+
+async function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "rsx-notebook";
+  el.append(root);
+  const engine = new KernelEngine(model);
+  const explorer = new Explorer(root, engine, model.get("page"), model.get("missions"));
+  root.explorer = explorer;
+  await explorer.begin();
+  return () => engine.stop();
+}
+
+export default { render };

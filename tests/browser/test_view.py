@@ -1,0 +1,82 @@
+"""The explorer for a lecture in JupyterLab, with the kernel behind it."""
+import json
+import string
+
+import numpy as np
+import pytest
+from conftest import SHOTS, shown
+from PIL import Image
+
+from rs_zeroseg.data.pocket import make_scene
+from rs_zeroseg.use.export import SCENES
+
+SOURCE = "from rs_zeroseg.use.view import AttentionView\nAttentionView()"
+
+
+@pytest.fixture(scope="module")
+def page(lab, browser):
+    with shown(lab, browser, "view", SOURCE, ".rsx .rsx-chip") as page:
+        page.set_viewport_size(dict(width=1280, height=720))
+        yield page
+
+
+def text(page, part):
+    return page.locator(f"[data-part={part}]").inner_text()
+
+
+def wait_for_word(page, word):
+    page.wait_for_function("word => document.querySelector('[data-part=word]').textContent === word", arg=word)
+
+
+def pixels(page):
+    return page.locator("[data-part=large] canvas").evaluate("canvas => canvas.toDataURL()")
+
+
+def test_words_pixels_and_scenes(page):
+    page.locator(".rsx").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    page.screenshot(path=SHOTS / "view-lab.png")
+    assert "Of the words one is not in it: boat." in text(page, "about")
+
+    page.fill("[data-part=new-word]", "farm buildings")
+    page.press("[data-part=new-word]", "Enter")
+    wait_for_word(page, "farm buildings")
+    box = page.locator("[data-part=large]").bounding_box()
+    page.locator("[data-part=large]").click(position=dict(x=box["width"]*.83, y=box["height"]*.28))
+    page.wait_for_function("() => /court|tennis/.test(document.querySelector('[data-part=likeness]').textContent)")
+
+    page.select_option("[data-part=scene]", SCENES[2].name)
+    wait_for_word(page, SCENES[2].words[0])
+    before = pixels(page)
+    page.select_option("[data-part=levels]", "0 0 0")
+    page.wait_for_function("() => document.querySelector('.rsx').getAttribute('aria-busy') === 'false'")
+    page.click("[data-part=view-probability]")
+    assert pixels(page) != before
+
+
+def test_an_own_image(page, tmp_path):
+    Image.fromarray(np.ascontiguousarray(make_scene(5, size=600).image)).save(tmp_path / "mine.png")
+    page.set_input_files("[data-part=file]", tmp_path / "mine.png")
+    page.wait_for_selector("[data-part=about]:has-text('mine.png, its middle square at 512 px')")
+    page.fill("[data-part=new-word]", "lagoon")
+    page.press("[data-part=new-word]", "Enter")
+    wait_for_word(page, "lagoon")
+    assert text(page, "error") == ""
+
+
+def test_no_key_reaches_the_notebook(page, lab):
+    _, folder = lab
+    page.locator(".rsx").focus()
+    page.keyboard.press("l")
+    page.wait_for_selector(".rsx-lecturing")
+    page.wait_for_timeout(300)
+    page.screenshot(path=SHOTS / "view-lecture.png")
+    for key in (*string.ascii_lowercase, *string.ascii_uppercase, *string.digits, "Backspace", "Delete", "ArrowUp"):
+        page.keyboard.press(key)
+        page.keyboard.press("Escape")
+        page.locator(".rsx").focus()
+    assert page.locator(".jp-Cell").count() == 1
+    assert page.locator(".jp-Cell .cm-content").inner_text().split() == SOURCE.split()
+    page.keyboard.press("Control+s")
+    kept = json.loads((folder / "view.ipynb").read_text(encoding="utf-8"))
+    assert len(kept["cells"]) == 1
