@@ -170,7 +170,7 @@ def show_words(
 )->"Figure":
     "A row for each word: the image, A_k with its AP, S_k, and the truth."
     import matplotlib.pyplot as plt
-    size = 9.5, 2.3*len(words)
+    size = 10.5, 2.3*len(words)
     fig, axes = plt.subplots(len(words), 4, figsize=size, squeeze=False, layout="constrained")
     for (left, attention, probability, truth), word, maps in zip(axes, words, reading.ask(words)):
         found = attention_precision(reading, word)
