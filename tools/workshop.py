@@ -11,6 +11,10 @@ What the marks in a lesson mean:
     # MISTAKES                               first line of a cell: {wrong answer: what the check says to it}
     # WITH SOLUTIONS                         first line of a cell that runs only where the solutions are
     <!-- instructor -->                      first line of a text for the instructor
+
+The slides fetch reveal.js and require.js when they are opened. For a room without network put both (`npm pack
+reveal.js@4.0.2 requirejs@2.1.10`) into out/workshop/slides/lib as reveal.js/ and require.js, and make them again.
+Formulas need MathJax from the network, here and in the hand-outs.
 """
 import ast
 import copy
@@ -20,8 +24,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS, OUT = ROOT/"nbs"/"workshop", ROOT/"out"/"workshop"
+LIBRARY = "lib"                                                # beside the slides, for a room without network
 SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n(.*?)^ *# END SOLUTION$", re.M | re.S)
 MISTAKES, WITH_SOLUTIONS, INSTRUCTOR = "# MISTAKES\n", "# WITH SOLUTIONS\n", "<!-- instructor -->\n"
+STYLE = """
+
+<style>
+.reveal section {font-size: 85%}
+.reveal section img {max-height: 560px}
+.reveal pre {white-space: pre-wrap}
+</style>"""
 ON_SLIDES = ("#", "- ", "* ", "1. ", "> ", "$$", "| ")      # how a block of text begins that is shown on a slide
 
 
@@ -62,24 +74,32 @@ def made_of(lesson:dict, cells:list[dict]) -> dict:
     return copy.deepcopy({**lesson, "cells": cells})
 
 
-def for_participants(lesson:dict) -> list[dict]:
-    "The cells that participants get, with outputs and without solutions."
-    hidden = MISTAKES, WITH_SOLUTIONS, INSTRUCTOR
+def for_participants(lesson:dict, hidden:tuple=(MISTAKES, WITH_SOLUTIONS, INSTRUCTOR)) -> list[dict]:
+    "The cells that participants get, with outputs and without solutions; not those that begin with a hidden mark."
     return [with_source(cell, without_solution(source_of(cell)))
             for cell in lesson["cells"] if not source_of(cell).startswith(hidden)]
 
 
+def is_check(cell:dict) -> bool:
+    "Is it the cell that checks an exercise?"
+    return "@task(" in source_of(cell)
+
+
 def participant(lesson:dict) -> dict:
-    "A lesson's notebook without solutions and outputs, one folder deeper."
-    cells = [moved(cell, "../") for cell in for_participants(lesson)]
-    empty = dict(outputs=[], execution_count=None)
-    return made_of(lesson, [cell | empty if cell["cell_type"] == "code" else cell for cell in cells])
+    "A lesson's notebook without solutions and outputs, one folder deeper; the checks are folded."
+    cells = []
+    for cell in for_participants(lesson):
+        cell = moved(cell, "../")
+        if cell["cell_type"] == "code":
+            cell = cell | dict(outputs=[], execution_count=None)
+        cells.append(cell | {"metadata": {"jupyter": {"source_hidden": True}}} if is_check(cell) else cell)
+    return made_of(lesson, cells)
 
 
 def handout(lesson:dict) -> dict:
-    "What participants read: with the figures, without what a check says to the right answer."
+    "What participants read: with the figures, without the checks."
     cells = [moved(cell, "../../../nbs/workshop/") for cell in for_participants(lesson)]
-    return made_of(lesson, [cell | {"outputs": []} if "@task(" in source_of(cell) else cell for cell in cells])
+    return made_of(lesson, [cell for cell in cells if not is_check(cell)])
 
 
 def mistakes_of(text:str) -> dict[str, str]:   # of a cell that begins with MISTAKES -> code: what is said to it
@@ -108,15 +128,29 @@ def slide(cell:dict, kind:str, **more) -> dict:
     return cell | {"metadata": {"slideshow": {"slide_type": kind}, **more}}
 
 
+def groups_of(text:str) -> list[list[str]]:
+    "The blocks of a text, in groups that begin with a heading (the first one need not)."
+    groups = [[]]
+    for block in re.split(r"\n\s*\n", text.strip()):
+        if block.startswith("#"):
+            groups.append([])
+        groups[-1].append(block)
+    return [group for group in groups if group]
+
+
 def slides_of_text(cell:dict) -> list[dict]:
-    "Headings, lists, formulas and quotations on a slide; the rest in the speaker's notes."
-    blocks = re.split(r"\n\s*\n", source_of(cell).strip())
-    shown = [block for block in blocks if block.startswith(ON_SLIDES)]
-    spoken = [block for block in blocks if not block.startswith((*ON_SLIDES, "<details"))]
-    kind = "slide" if shown and shown[0].startswith("#") else "subslide"
-    made = [slide(with_source(cell, "\n\n".join(shown)), kind)] if shown else []
-    if spoken:
-        made.append(slide(text_cell("\n\n".join(spoken), cell), "notes"))
+    "A slide for each heading: its first paragraph, lists, formulas, quotations; the rest in the speaker's notes."
+    if source_of(cell).startswith(INSTRUCTOR):
+        return [slide(cell, "notes")]
+    made = []
+    for group in groups_of(source_of(cell)):
+        headed = group[0].startswith("#")
+        shown = [block for i, block in enumerate(group) if block.startswith(ON_SLIDES) or headed and i == 1]
+        spoken = [block for block in group if block not in shown and not block.startswith("<details")]
+        if shown:
+            made.append(slide(text_cell("\n\n".join(shown), cell), "slide" if headed else "subslide"))
+        if spoken:
+            made.append(slide(text_cell("\n\n".join(spoken), cell), "notes"))
     return made
 
 
@@ -124,7 +158,7 @@ def slides_of_code(cell:dict) -> list[dict]:
     "An exercise as it is given, or the pictures of a cell without its code; nothing of other cells."
     text = source_of(cell)
     if "YOUR CODE" in text:
-        return [slide(cell | {"outputs": []}, "subslide")]
+        return [slide(cell | {"outputs": []}, "-")]              # below its heading
     pictures = [output for output in cell["outputs"] if "image/png" in output.get("data", {})]
     return [slide(cell | {"outputs": pictures}, "subslide", tags=["hide_input"])] if pictures else []
 
@@ -132,8 +166,9 @@ def slides_of_code(cell:dict) -> list[dict]:
 def slides(lesson:dict) -> dict:
     "The lesson as slides."
     cells = []
-    for cell in for_participants(lesson):
+    for cell in for_participants(lesson, (MISTAKES, WITH_SOLUTIONS)):
         cells += slides_of_text(cell) if cell["cell_type"] == "markdown" else slides_of_code(cell)
+    cells[0] = with_source(cells[0], source_of(cells[0]) + STYLE)
     for number, cell in enumerate(cells):
         cell["id"] = f"slide-{number}"
     return made_of(lesson, cells)
@@ -154,6 +189,9 @@ def write_pages(lesson:dict, name:str) -> None:
     settings = Config()
     settings.TagRemovePreprocessor.remove_input_tags = {"hide_input"}
     settings.SlidesExporter.reveal_scroll = True
+    if (OUT/"slides"/LIBRARY/"reveal.js").is_dir():
+        settings.SlidesExporter.reveal_url_prefix = f"{LIBRARY}/reveal.js"
+        settings.SlidesExporter.require_js_url = f"{LIBRARY}/require.js"
     pages = {OUT/"slides"/f"{name}.slides.html": (SlidesExporter(config=settings), slides(lesson)),
              OUT/"handouts"/f"{name}.html": (HTMLExporter(), handout(lesson))}
     for path, (exporter, notebook) in pages.items():
