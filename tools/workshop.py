@@ -155,12 +155,12 @@ def slides_of_text(cell:dict) -> list[dict]:
 
 
 def slides_of_code(cell:dict) -> list[dict]:
-    "An exercise as it is given, or the pictures of a cell without its code; nothing of other cells."
+    "An exercise as it is given, or the pictures and tables of a cell without its code; nothing of other cells."
     text = source_of(cell)
     if "YOUR CODE" in text:
         return [slide(cell | {"outputs": []}, "-")]              # below its heading
-    pictures = [output for output in cell["outputs"] if "image/png" in output.get("data", {})]
-    return [slide(cell | {"outputs": pictures}, "subslide", tags=["hide_input"])] if pictures else []
+    shown = [output for output in cell["outputs"] if {"image/png", "text/html"} & set(output.get("data", ()))]
+    return [slide(cell | {"outputs": shown}, "subslide", tags=["hide_input"])] if shown else []
 
 
 def slides(lesson:dict) -> dict:
