@@ -67,7 +67,7 @@ clean-notebooks: $(STAMP)    ## strip what a run leaves behind
 readme: $(STAMP)  ## nbs/index.ipynb -> README.md
 	python tools/readme.py
 
-workshop: $(STAMP)    ## the lessons with solutions -> the participants' notebooks
+workshop: $(STAMP)    ## the lessons -> participants' notebooks; out/workshop: instructor's notebooks, slides, hand-outs
 	python tools/workshop.py
 
 figures: $(STAMP) ## the notebooks' figures -> figures/
