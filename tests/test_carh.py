@@ -6,9 +6,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from rs_zeroseg.model import pocket_encoders
 from rs_zeroseg.model.carh import CARH, CosineHead
 from rs_zeroseg.model.dsfe import resize
-from rs_zeroseg.model.registry import assemble, build
+from rs_zeroseg.model.registry import assemble, build, pocket_streams
 from rs_zeroseg.model.segmenter import PRESETS, ModelConfig, RSZeroSeg
 
 FORMS = [(cosine, refine) for cosine in (True, False) for refine in (True, False)]
@@ -158,3 +159,18 @@ def test_features_know_no_words_and_the_head_alone_scores():
     torch.testing.assert_close(features.vlm.norm(dim=1), torch.ones(1, 8, 8))
     assert torch.equal(answer.attention, attention) and torch.equal(model.score(features, E)[0], logits)
     torch.testing.assert_close(logits, model.head.reading(model.head.prepare(features.dense, features.vlm), E))
+
+
+def test_strips_change_nothing(monkeypatch):
+    "Without gradients maps are computed some rows at a time: the same features and scores, however few rows."
+    model = assemble(PRESETS["pocket"], *pocket_streams(), None)
+    speaking(model.head)
+    image, words = torch.rand(2, 3, 100, 136), torch.randn(9, 384)
+    with torch.enable_grad():
+        whole = [t.detach() for t in model.score(model.encode_image(image), words)]
+
+    for cells in (1, 50, 10**6):
+        monkeypatch.setattr(pocket_encoders, "STRIP_CELLS", cells)
+        with torch.no_grad():
+            for a, b in zip(model.score(model.encode_image(image), words), whole):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from small_rasters import blobs, write
 
 from rs_zeroseg.data.files import leftovers
 from rs_zeroseg.model.checkpoint import load
@@ -18,7 +19,6 @@ from rs_zeroseg.use.source import Asked
 
 pytest.importorskip("zarr")
 WORDS = ["90/10/10", "10/90/10", "10/10/90"]
-GEO = dict(crs="EPSG:2154", transform=rasterio.Affine(.2, 0, 650_000, 0, -.2, 6_860_000))
 
 
 class ByColour(Segmenter):
@@ -76,22 +76,6 @@ class Whole(ByColour):
     def score(self, features, text_emb):
         logits, _ = super().score(features, text_emb)
         return logits + features.vlm.mean((2, 3))[:, :1, None, None]*text_emb[None, :, :1, None], None
-
-
-def write(path, array, **profile):
-    "A (C,H,W) array as a GeoTIFF."
-    C, H, W = array.shape
-    profile = dict(driver="GTiff", count=C, height=H, width=W, dtype=array.dtype) | GEO | profile
-    with rasterio.open(path, "w", **profile) as dst:
-        dst.write(array)
-    return path
-
-
-def blobs(height=301, width=420, seed=0):
-    "A (3,H,W) uint8 patchwork of coarse random colours, none of them 0."
-    draw = np.random.default_rng(seed)
-    coarse = draw.integers(1, 256, (3, height//10 + 1, width//10 + 1), dtype=np.uint8)
-    return coarse.repeat(10, 1).repeat(10, 2)[:, :height, :width]
 
 
 def read(path):

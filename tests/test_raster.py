@@ -6,6 +6,7 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
+from small_rasters import GEO, blobs, write
 
 from rs_zeroseg.data.bands import Look
 from rs_zeroseg.data.files import leftovers
@@ -16,9 +17,6 @@ from rs_zeroseg.model.segmenter import Features, Segmenter
 from rs_zeroseg.use import raster
 from rs_zeroseg.use.raster import segment
 from rs_zeroseg.use.source import Asked
-
-GEO = dict(crs="EPSG:2154", transform=rasterio.Affine(.2, 0, 650_000, 0, -.2, 6_860_000))
-
 
 WORDS = ["90/10/10", "10/90/10", "10/10/90"]
 
@@ -54,26 +52,10 @@ class Interrupted(ByColour):
         return super().encode_image(image)
 
 
-def write(path, array, **profile):
-    "A (C,H,W) array as a GeoTIFF."
-    C, H, W = array.shape
-    profile = dict(driver="GTiff", count=C, height=H, width=W, dtype=array.dtype) | GEO | profile
-    with rasterio.open(path, "w", **profile) as dst:
-        dst.write(array)
-    return path
-
-
 def read(path):
     "The first band of a raster."
     with rasterio.open(path) as src:
         return src.read(1)
-
-
-def blobs(height=301, width=420, seed=0):
-    "A (3,H,W) uint8 patchwork of coarse random colours."
-    draw = np.random.default_rng(seed)
-    coarse = draw.integers(0, 256, (3, height//10 + 1, width//10 + 1), dtype=np.uint8)
-    return coarse.repeat(10, 1).repeat(10, 2)[:, :height, :width]
 
 
 def expected(image, threshold=.5):

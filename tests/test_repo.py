@@ -223,7 +223,8 @@ def test_the_parts_init_files_are_empty():
 
 # who may import a package of the extra `lab` at the top; everybody else does so where something is drawn
 LAB = {"use.widgets", "use.pictures", "use.explore", "use.result_figures", "use.results", "use.playground",
-       "use.rating", "use.page", "evidence.statistics", "evidence.real_ground"}
+       "use.rating", "use.page", "evidence.statistics", "evidence.tables", "evidence.sweep", "evidence.claims",
+       "evidence.figures", "evidence.real_ground"}
 
 
 GIS = {"use.vector"}   # who may import a package of the extra `gis` at the top

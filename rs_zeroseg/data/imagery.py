@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['PICTURES', 'MOST_PIXELS', 'MOST_BYTES', 'ALONE', 'SUFFIXES', 'SEEN_FOR_STRETCH', 'AS_DECLARED', 'strangers_files',
            'with_strangers', 'check_strangers', 'is_gdal_name', 'raster_settings', 'opened_raster', 'open_raster',
-           'read_image', 'palette_colours', 'mask_codes', 'read_mask', 'FolderDataset', 'crop_window', 'fill',
-           'same_place', 'augment']
+           'read_image', 'mask_codes', 'read_mask', 'FolderDataset', 'crop_window', 'fill', 'same_place', 'augment']
 
 # %% ../../nbs/1_data/12_imagery.ipynb #04000002
 import re
@@ -22,12 +21,11 @@ import rasterio
 import torch
 from fastcore.basics import patch
 from kornia.constants import DataKey, Resample
-from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from torch.utils.data import Dataset
 
-from .bands import Look, place, reading
+from .bands import Look, palette_of, place, reading
 from .labels import IGNORE, LabelSet, read_labels
 from .rasters import Facts, facts_of, look_at, read_rgb, share_stretch
 
@@ -162,14 +160,6 @@ def _pairs(images:str|Path, masks:str|Path) -> list[tuple[str, Path, Path]]:
                          f"({len(missing)} of {len(found)} images have none)")
     return [(name, path, answers[name]) for name, path in found.items()]
 
-# %% ../../nbs/1_data/12_imagery.ipynb #7c0d3e01
-def palette_colours(
-    src:rasterio.DatasetReader,  # an open image whose first band has a palette
-)->np.ndarray:                   # (256,3) uint8
-    "Red, green and blue of each number in the palette; black for the numbers that it does not list."
-    palette = src.colormap(1)
-    return np.array([palette.get(i, (0, 0, 0, 0))[:3] for i in range(256)], dtype=np.uint8)
-
 # %% ../../nbs/1_data/12_imagery.ipynb #774b44bd
 def mask_codes(
     src:rasterio.DatasetReader,  # an open mask of numbers, of colours, or with a palette
@@ -184,8 +174,9 @@ def mask_codes(
     ValueError
         If it holds numbers where colours are listed, or the other way round."""
     codes = src.read(window=window).transpose(1, 2, 0)   # (C,H,W) -> (H,W,C)
-    if labels.by_colour and src.count == 1 and src.colorinterp[0] == ColorInterp.palette:
-        codes = palette_colours(src)[codes[..., 0]]      # (H,W,1) -> (H,W,3)
+    palette = palette_of(src, 1) if labels.by_colour and src.count == 1 else None
+    if palette is not None:
+        codes = palette[codes[..., 0], :3]               # (H,W,1) -> (H,W,3)
     if not labels.by_colour and codes.shape[-1] >= 3 and (codes[..., :3] == codes[..., :1]).all():
         codes = codes[..., :1]                           # the number thrice
     if labels.by_colour != (codes.shape[-1] >= 3):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Differences', 'NOT_HERE', 'ahead', 'rows', 'claims_of_table1', 'claims_of_table2', 'claims_of_training',
-           'claims_of_table4', 'tested_claims', 'judge', 'claim_table']
+           'claims_of_table4', 'claimed_differences', 'judge', 'claim_table']
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0003
 from collections.abc import Mapping
@@ -126,7 +126,7 @@ NOT_HERE = {   # beginning of a claim -> why no pocket run tests it
 }
 
 
-def tested_claims() -> dict[str, Differences]:   # beginning of a claim -> its differences
+def claimed_differences() -> dict[str, Differences]:   # beginning of a claim -> its differences
     "All claims that pocket runs test."
     return claims_of_table1() | claims_of_table2() | claims_of_training() | claims_of_table4()
 
@@ -147,7 +147,7 @@ def claim_table(
     records:list[dict],   # from `read_ledger`
 )->pd.DataFrame:          # one row per claim of the audit, in its order
     "Every claim: claim, where, paper, pocket (verdict or reason), nearest, points, low, high, n, smallest."
-    runs, tested = current(records), tested_claims()
+    runs, tested = current(records), claimed_differences()
     lines = []
     for claim in claim_audit().itertuples():
         line = dict(claim=claim.claim, where=claim.where, paper=claim.verdict)

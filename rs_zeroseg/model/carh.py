@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 from .dsfe import resize
+from .pocket_encoders import by_strips, strip_rows
 
 # %% ../../nbs/2_model/07_carh.ipynb #09000014
 class Prepared(NamedTuple):
@@ -142,15 +143,28 @@ def attention_logits(self:CARH,
 
 # %% ../../nbs/2_model/07_carh.ipynb #09000022
 @patch
+def activated(self:CARH, first:Tensor, attention:Tensor) -> Tensor:
+    "GELU(A_k * first(F) + bias) of Eq. 10, (B,h,w,hidden) and (B,K,h,w) -> (B,K,h,w,hidden)."
+    return F.gelu(torch.addcmul(self.first_bias, attention.unsqueeze(-1), first.unsqueeze(1)))
+
+
+@patch
 def project(self:CARH,
     first:Tensor,       # (B,h,w,hidden) the shared map, from `prepare`
     attention:Tensor,   # (B,K,h,w) A_k in (0,1)
 )->Tensor:              # (B,K,h,w) any real
     "The projection of Eq. 10: tail(GELU(A_k * first(F) + bias)), one word at a time."
     B, K, h, w = attention.shape
-    product = torch.addcmul(self.first_bias, attention.unsqueeze(-1), first.unsqueeze(1))        # (B,K,h,w,hidden)
-    x = F.gelu(product).flatten(0, 1).permute(0, 3, 1, 2)                                        # (B*K,hidden,h,w)
-    return self.tail(x).view(B, K, h, w)
+    if not by_strips(first):
+        x = self.activated(first, attention).flatten(0, 1).permute(0, 3, 1, 2)                   # (B*K,hidden,h,w)
+        return self.tail(x).view(B, K, h, w)
+
+    rows, taps = strip_rows(first), self.tail.weight[0].flatten(1).T                             # (9,hidden)
+    strips = zip(first.split(rows, 1), attention.split(rows, 2))
+    given = [(taps @ self.activated(*strip).flatten(0, -2).T).view(9, B, K, -1, w) for strip in strips]
+    given = F.pad(torch.cat(given, 3), (1, 1, 1, 1))                                             # (9,B,K,h+2,w+2)
+    shifted = (given[3*r + c, :, :, r:r + h, c:c + w] for r in range(3) for c in range(3))
+    return sum(shifted, self.tail.bias)
 
 
 @patch

@@ -173,7 +173,7 @@ def skips(self:MSCAM,
     image:Tensor,   # (B,3,H,W) in [0,1]
 )->list[Tensor]:    # one (B,skip_dim,ceil(H/s),ceil(W/s)) per stride s of `self.strides`, coarsest first
     "Fine detail of the image at the strides of the upsampling steps."
-    x, at = image*2 - 1, {}
+    x, at = (image*2 - 1).contiguous(memory_format=torch.channels_last), {}
     for stride, block in self.stem.items():
         x = at[int(stride)] = block(x)
     return [at[s] for s in self.strides]

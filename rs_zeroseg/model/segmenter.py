@@ -148,6 +148,7 @@ class Segmenter(nn.Module):
     presets:ClassVar[Mapping[str, StreamConfig]]      # name -> configuration
     policy:ClassVar[tuple[str, str]] = "attention", "freeze"   # what learns of VLM and RSI stream (Table 3's best row)
     step = 1                # pixels: an image is padded to a multiple of it before it is read
+    block_px = 512          # side of the blocks in which a large raster is read
     chunk:int|None = 16     # words that `labels` asks together; None: all, as a word's score depends on the others
 
     def __init__(
@@ -311,6 +312,8 @@ class RSZeroSeg(Segmenter):
         super().__init__(text, config.threshold)
         c = self.config = config
         self.step = c.patch_px*max(c.scales)                              # pixels of a cell at the coarsest scale
+        if c.vlm == c.rsi == "pocket" and c.window:
+            self.block_px = 1024      # no layer sees a whole window: larger blocks change no label, and overlap less
 
         self.vlm, self.rsi, self.dsfe = vlm, rsi, DSFE(vlm.dim, rsi.dim, c.dim)
         self.mscam, dense_dim = None, c.dim

@@ -265,7 +265,8 @@ def train_masks(
     rsi:str="freeze",                 # what of the RSI stream learns
     about:dict|None=None,             # what else tells this run from others
     snapshots:int|None=None,          # keep the model every so many steps, in `out/snapshots`, for 6_use/17_explore
-    after_step:Callable[[int], None]|None=None,   # called with the number of steps done; may raise to stop
+    # called with the model and the steps done, before the first step and after each; may raise to stop
+    at_step:Callable[[Segmenter, int], None]|None=None,
     progress:bool=True,
 )->tuple[Segmenter, list[dict]]:      # the model, and a row of numbers every 25 steps
     "Stage 3 on any crops; resumes where it was stopped. The defaults are the best row of Table 3."
@@ -281,7 +282,7 @@ def train_masks(
     batches = batches_of(data, plan.batch_size, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
     told = dict(run_seed=seed, encoders=str(encoders), lam=lam, distance=distance, clip_policy=clip, rsi_policy=rsi,
                 model=config.kind)
-    after = _snapshots(model, out, snapshots, plan.steps, after_step) if snapshots else after_step
+    after = _watched(model, out, snapshots, plan.steps, at_step)
     rows = fit(model, loss_fn, batches, plan, out, told | asdict(config) | (about or {}),
                name="masks of base categories", progress=progress, after_step=after)
 
@@ -300,18 +301,18 @@ def _snapshot(out:str|Path, step:int) -> Path:
     return Path(out)/"snapshots"/f"step-{step:06d}"
 
 
-def _snapshots(model:Segmenter, out:str|Path|None, every:int, steps:int, after_step:Callable|None) -> Callable:
-    "A function for `fit` that keeps the model every so many steps; the one before the first step is kept at once."
-    if out is None:
+def _watched(model:Segmenter, out:str|Path|None, snapshots:int|None, steps:int, at_step:Callable|None) -> Callable:
+    "A function for `fit` that keeps snapshots and calls `at_step`; both see the model before the first step, too."
+    if snapshots and out is None:
         raise ValueError("snapshots need a folder: give `out`")
 
     def after(step):
-        if step % every == 0 and step < steps:
+        if snapshots and step % snapshots == 0 and step < steps:
             save(model, _snapshot(out, step), half=True)
-        if after_step:
-            after_step(step)
+        if at_step:
+            at_step(model, step)
 
-    if not list(Path(out).glob("step-*")):
+    if out is None or not list(Path(out).glob("step-*")):
         after(0)
     return after
 

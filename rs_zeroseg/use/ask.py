@@ -184,7 +184,7 @@ def encode(
     path:str|Path|Sequence[str|Path],   # as for `segment`
     out:str|Path,                # the folder that is made
     model:Segmenter,
-    block_px:int=512,            # side of the blocks, a multiple of 128
+    block_px:int|None=None,      # side of the blocks, a multiple of 128; None: the model's own
     halo_px:int=64,              # what the model sees beyond a block on either side
     checkpoint:str="pocket",     # by which `load` finds this model again
     progress:bool=True,          # show a progress bar
@@ -202,6 +202,7 @@ def encode(
         If zarr is missing (the extra `gis`)."""
     import_module("zarr")                                   # found missing before anything is begun
     out, names = Path(out), names_of(path)
+    block_px = model.block_px if block_px is None else block_px
     spans(1, block_px, halo_px)
     if out.exists() and not (out/"features.json").is_file():
         raise ValueError(f"{out}: it is there and holds no features; choose another name for the folder")

@@ -161,7 +161,7 @@ def segment(
     words:Sequence[str],                # what to look for; word i becomes value i+1 of the map
     out:str|Path,                       # the map, a .tif
     model:Segmenter,
-    block_px:int=512,                   # side of the blocks of the map, a multiple of 128
+    block_px:int|None=None,             # side of the blocks of the map, a multiple of 128; None: the model's own
     halo_px:int=64,                     # what the model sees beyond a block on either side
     threshold:float|None=None,          # probability below which a pixel is none of the words; None: the model's own
     probabilities:str|Path|None=None,   # also write the probability of each word, one band each, to this .tif
@@ -185,6 +185,7 @@ def segment(
     KeyboardInterrupt
         On Ctrl-C. The blocks that are done are kept in a hidden work folder beside `out`."""
     threshold = float(model.threshold if threshold is None else threshold)
+    block_px = model.block_px if block_px is None else block_px
     chances = [] if probabilities is None else [Path(probabilities)]
     order = Order(list(words), Path(out), threshold, model_name(model), chances, extras or {})
     names = names_of(path, but=order.outputs)
@@ -234,7 +235,7 @@ def bench_raster(
         began = time.perf_counter()
         segment(folder/"in.tif", words, folder/"map.tif", model, progress=progress)
     seconds, peak_mb = time.perf_counter() - began, peak_memory_mb()
-    sides = [end - start for _, _, start, end in spans(size_px)]
+    sides = [end - start for _, _, start, end in spans(size_px, model.block_px)]
     seen = list(product(sides, sides))
     seen_per_kept = sum(h*w for h, w in seen)/size_px**2
     some = random.Random(0).sample(seen, min(64, len(seen)))              # 64 windows are enough

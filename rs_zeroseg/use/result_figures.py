@@ -19,7 +19,7 @@ from ..data.pocket import make_scene
 from ..data.show import map_colours
 from ..data.vocab import CATEGORIES
 from ..evidence.experiments import MAP_SEED, MAP_WORDS, Setting, kept_map
-from ..evidence.paper import PAPER, wide
+from ..evidence.paper import wide
 from ..evidence.tables import ROWS, ours
 from ..model.budget import budget
 from .widgets import readable
@@ -104,10 +104,9 @@ PAPER_COLOUR, OUR_COLOUR = "#0072b2", "#d55e00"   # Okabe and Ito: told apart by
 PAPER_SAYS = "paper, full scale, one run"
 
 
-def _dots(ax:Axes, paper:pd.Series, own:pd.DataFrame, x) -> None:
-    "Both sides over the positions `x` of the paper's rows."
-    ax.plot(x, paper.to_numpy(), "s", ms=8, color=PAPER_COLOUR, label=PAPER_SAYS)
-    for position, label in zip(x, paper.index):
+def _dots(ax:Axes, labels:pd.Index, own:pd.DataFrame, x) -> None:
+    "Our side over the positions `x` of the paper's rows."
+    for position, label in zip(x, labels):
         if label in own.index:
             mean, half, n = own.loc[label, SIDE]
             bar = None if np.isnan(half) else half
@@ -175,26 +174,25 @@ def _draw_grids(title:str, paper:pd.Series, own:pd.DataFrame, we_say:str) -> Fig
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #7dc43ffa
 def _draw_points(table:str, title:str, paper:pd.Series, own:pd.DataFrame, we_say:str) -> Figure:
-    "Any other table as points in a row."
-    fig, ax = plt.subplots(figsize=(9, 4), layout="constrained")
-
-    # where the rows stand
+    "Any other table as points in a row, the paper's and ours on axes of their own."
+    fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    axes[0].plot(_positions(table, paper), paper.to_numpy(), "s", ms=8, color=PAPER_COLOUR)
+    _dots(axes[1], paper.index, own, _positions(table, paper))
+    for ax, says in zip(axes, (PAPER_SAYS, we_say)):
+        ax.set(title=says.replace(", n =", "\nn ="), ylabel=title)
+        ax.set_xticks(_positions(table, paper), paper.index, rotation=30 if len(paper) > 3 and table != "table6" else 0)
+        ax.margins(x=.1, y=.15)
     if table == "table6":
-        x = paper.index.astype(float)
-        ax.set(xlabel="lambda of Eq. 13", xticks=x)
-    else:
-        x = range(len(paper))
-        ax.set_xticks(x, paper.index, rotation=20 if len(paper) > 3 else 0)
-    _dots(ax, paper, own, x)
-
-    # our entry of the legend is drawn by itself: it is there even where we have no runs
-    fewest = 0 if own.empty else own.n.min()
-    ax.plot([], [], "o", ms=8, color=OUR_COLOUR, mfc=_fill_of(fewest), label=we_say)
-    fig.legend(loc="outside lower center", ncols=2, frameon=False)
-    name = PAPER[table][0].split(",")[0].split(" (")[0]
-    ax.set(title=name, ylabel=title)
-    ax.margins(x=.1, y=.15)
+        for ax in axes:
+            ax.set_xlabel("lambda of Eq. 13")
+    if table in ROWS:
+        axes[1].set_ylabel(f"pocket {title}")
     return fig
+
+
+def _positions(table:str, paper:pd.Series) -> list[float]:
+    "Where the rows stand: at their weight in Table 6, else side by side."
+    return [float(lam) for lam in paper.index] if table == "table6" else list(range(len(paper)))
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #d652ced6
 def draw_results(
