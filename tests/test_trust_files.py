@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from PIL import Image
 
-from rs_zeroseg.data.imagery import MOST_PIXELS, PICTURES, open_raster, read_image, strangers_files
+from rs_zeroseg.data.imagery import ALONE, MOST_PIXELS, PICTURES, open_raster, read_image, strangers_files
 from rs_zeroseg.data.pocket import make_scene, write_scene
 from rs_zeroseg.use.explore import AttentionExplorer
 from rs_zeroseg.use.widgets import MOST_BYTES
@@ -156,6 +156,15 @@ def test_what_lies_beside_a_strangers_file_is_not_read(beside, tmp_path, tif, se
     assert str(tmp_path/beside) in own
     assert strangers == [str(path)]
     assert not pixels.any()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.none", "none"])
+def test_gdal_asks_no_address(name, asked):
+    "Whatever a file may name that we did not think of."
+    with rasterio.Env(**ALONE), pytest.raises(rasterio.errors.RasterioIOError):
+        rasterio.open(f"/vsicurl/{asked[0]}/{name}")
+
+    assert asked[1] == []
 
 
 def test_the_browser_cannot_raise_the_limit(page):

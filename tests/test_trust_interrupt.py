@@ -3,6 +3,7 @@
 Each command is a process that gets SIGINT after a random delay, as does all that it has started (`make soak` does
 it 5 times, INTERRUPTS). JupyterLab is tried without a terminal: on one it asks first, and after a yes it ends with 0.
 """
+import json
 import os
 import random
 import signal
@@ -34,12 +35,14 @@ SMALL = TrainConfig(steps=2, batch_size=2, save_every=2, precision="no")
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    "What the commands read: a raster, a small data set, and a folder that `pretrain` made in two steps."
+    "What the commands read: a raster, a small data set, a long ledger, and what `pretrain` made in two steps."
     folder = tmp_path_factory.mktemp("given")
     write_scene(make_scene(0, size=512), folder/"town.tif")
     write_domain("flair", folder/"set", 2, size=64)
     encode(folder/"town.tif", folder/"town_features", load("pocket"), progress=False)
     pretrain(folder/"encoders", scenes=2, vlm_plan=SMALL, rsi_plan=SMALL, progress=False)
+    runs = ({"setting": {"seed": seed}, "metrics": {}} for seed in range(50_000))
+    (folder/"ledger.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
     return folder
 
 
@@ -56,7 +59,9 @@ def long_ones(given, out):
         "pretrain": ("--out", out),
         "train": ("--encoders", given/"encoders", "--out", out, "--steps", 3000),
         "finetune": (*pocket, "--steps", 3000, "--out", out),
-        "experiment": ("table6", "--ledger", out/"ledger.jsonl", "--seeds", 50),
+        "sweep": ("table6", "--ledger", out/"ledger.jsonl", "--seeds", 50),
+        "ledger status": ("--ledger", given/"ledger.jsonl"),
+        "ledger merge": (given/"ledger.jsonl", "--out", out/"ledger.jsonl"),
         "doctor": ("--preset", "pocket", "--data", given, "--out", out),
         "budget": ("--preset", "paper"),
         "bench raster": ("--size", 6000),
@@ -70,9 +75,9 @@ def long_ones(given, out):
     }
 
 
-COMMANDS = ("segment", "encode", "ask", "demo", "evaluate", "pretrain", "train", "finetune", "experiment", "doctor",
-            "budget", "bench raster", "bench ask", "bench query", "bench shifts", "bench step", "bench models", "lab",
-            "lab --app")
+COMMANDS = ("segment", "encode", "ask", "demo", "evaluate", "pretrain", "train", "finetune", "sweep",
+            "ledger status", "ledger merge", "doctor", "budget", "bench raster", "bench ask", "bench query",
+            "bench shifts", "bench step", "bench models", "lab", "lab --app")
 
 
 def interrupted(args, delay, log, sign="begun"):
@@ -128,4 +133,5 @@ def test_ctrl_c_ends_a_server_that_runs(tmp_path, name):
 def test_every_command_is_tried():
     tried = {name.split()[0] for name in COMMANDS}
     assert tried == set(main.commands) - {"fetch"}           # it has nothing to do where the text encoder is there
-    assert {f"bench {name}" for name in main.commands["bench"].commands} <= set(COMMANDS)
+    for group in ("bench", "ledger"):
+        assert {f"{group} {name}" for name in main.commands[group].commands} <= set(COMMANDS)

@@ -127,6 +127,14 @@ def test_a_run_that_stands_twice_counts_once():
     pd.testing.assert_frame_equal(ours("table6", records + records), ours("table6", records))
 
 
+def test_a_run_of_another_recipe_replaces_none():
+    "It has the setting of a run of today, and stands after it."
+    good = run_of(0) | {"metrics": {column: {"mIoU": 20.} for column in DATASET_COLUMNS}, "recipe": recipe(Setting())}
+    old = good | {"metrics": {column: {"mIoU": 90.} for column in DATASET_COLUMNS}, "recipe": "0"*12}
+
+    pd.testing.assert_frame_equal(ours("table6", [good, old]), ours("table6", [good]))
+
+
 def test_a_run_from_before_eq_9_read_the_vlm_is_refused(tmp_path):
     ledger = tmp_path/"ledger.jsonl"
     ledger.write_text(json.dumps({"setting": {"seed": 0, "similarity": True}, "metrics": {}}) + "\n")

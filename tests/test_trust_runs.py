@@ -142,6 +142,14 @@ def test_a_work_folder_of_another_user_is_not_ours(tmp_path):
     assert leftovers(tmp_path/"map.tif", "blocks") == []
 
 
+def test_a_second_encode_is_told_and_writes_nothing(town, run, tmp_path):
+    with one_run(tmp_path/"features"):
+        done = run("encode", town[0], "--out", tmp_path/"features")
+
+    assert done.exit_code == 2 and done.output.endswith(f"Error: {tmp_path/'features'}: {BUSY}" + AFTER_BUSY)
+    assert everything(tmp_path) == {}
+
+
 # ---- names
 
 def test_names_cannot_be_guessed_and_nobody_else_may_enter(tmp_path):

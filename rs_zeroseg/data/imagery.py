@@ -36,7 +36,7 @@ MOST_BYTES = 5*10**8                                         # of all its bands,
 ALONE = dict(                                                # GDAL's settings while a stranger's file is open
     GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",                # it does not look for files beside it: masks, overviews
     GDAL_PAM_ENABLED="NO",                                   # nor for .aux.xml
-    CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".none",                # nothing is read from the network
+    CPL_VSIL_CURL_ALLOWED_FILENAME="none",                   # nothing is read from the network
     GDAL_CACHEMAX=64,                                        # MB
 )
 _strangers = ContextVar("strangers", default=False)

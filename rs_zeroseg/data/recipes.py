@@ -373,7 +373,10 @@ def _listed(found:dict, name:str, split:str) -> set[str]:
     if len(lists) != 1:
         raise ValueError(f"{next(iter(found))}: {len(lists)} lists {name[1:]} there, not one, and without it {split} "
                          "is missing; give the whole published set")
-    return {Path(line).stem for line in take(found, lists[0]).decode().split()}
+    try:
+        return {Path(line).stem for line in take(found, lists[0]).decode().split()}
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{lists[0]}: not a list of names ({error}); {WAY_OUT}") from None
 
 # %% ../../nbs/1_data/13_recipes.ipynb #431badbe
 NO_MASK = "no mask of that name"
