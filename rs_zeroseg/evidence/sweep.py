@@ -64,7 +64,7 @@ def expected_seconds(
 def in_words(seconds:float) -> str:
     "A time as one says it: '2 h 5 min'."
     if np.isnan(seconds):
-        return "an unknown time: no run of these is in the ledger yet"
+        return "time not known yet"
     minutes = max(1, round(seconds/60))
     return f"{minutes//60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 

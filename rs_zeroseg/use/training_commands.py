@@ -151,7 +151,7 @@ def sweep(name, seeds, ledger, jobs, shard, dry_run, preset, step_seconds):
     stale = sum(map(ledgers.is_stale, records))
     wanted = sweeps.plan(names, runs, seeds, part)
     alone = sweeps.expected_seconds(wanted, list(runs.values()))
-    click.echo(f"{len(wanted)} runs are missing, {sweeps.in_words(alone)} one by one; {len(runs)} are there, "
+    click.echo(f"{len(wanted)} runs are missing (one by one: {sweeps.in_words(alone)}); {len(runs)} are there; "
                f"{stale} are of another recipe and do not count", err=True)
     if dry_run:
         for setting in wanted:
