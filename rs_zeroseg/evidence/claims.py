@@ -57,7 +57,7 @@ def claims_of_table1() -> dict[str, Differences]:
         "superior generalization to novel categories": ahead(Setting(), others, metric="novel"),
     }
 
-
+# %% ../../nbs/5_evidence/09_claims.ipynb #09cl00090
 def claims_of_table2() -> dict[str, Differences]:
     "What each module is worth."
     settings = settings_of("table2")
@@ -76,7 +76,7 @@ def claims_of_table2() -> dict[str, Differences]:
         "significant contribution of each proposed module": ahead(Setting(), modules),
     }
 
-
+# %% ../../nbs/5_evidence/09_claims.ipynb #09cl00091
 def claims_of_training() -> dict[str, Differences]:
     "Training data, frozen parts, and the weight of the alignment loss."
     policies, weights, sources = rows("table3"), rows("table6", .2), settings_of("figure3")
@@ -98,7 +98,7 @@ def claims_of_training() -> dict[str, Differences]:
         "the lead over GSNet does not rest on the choice of lambda": kept,
     }
 
-
+# %% ../../nbs/5_evidence/09_claims.ipynb #09cl00092
 def claims_of_table4() -> dict[str, Differences]:
     "Base and novel words of the same model."
     base, novel = ({column: terms_of(factor, Setting(), column, metric) for column in DATASET_COLUMNS}

@@ -108,7 +108,7 @@ def part_of(text:str) -> tuple[int, int]:
         raise ValueError(f"--shard {text}: give a part of a whole, e.g. 1/3, 2/3 or 3/3")
     return int(part), int(parts)
 
-
+# %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e0
 def mean_table(names, records) -> str:
     "The means of some tables over the data sets, as text."
     from rs_zeroseg.evidence import tables
@@ -119,7 +119,7 @@ def mean_table(names, records) -> str:
             rows.append({"table": name, "row": label, "pocket mIoU %": r.mean, "+-": r.half, "n": int(r.n)})
     return table(rows)
 
-
+# %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e1
 @click.command(short_help="make the runs behind the tables", epilog="Example:  rs_zeroseg sweep table6 --seeds 3")
 @click.argument("name", metavar="TABLE", type=click.Choice([*TABLES, "all"]))
 @click.option("--seeds", type=click.IntRange(1), help="runs per row; left out: 5 for Tables 1, 2, 3 and 6, else 3")
@@ -163,7 +163,7 @@ def sweep(name, seeds, ledger, jobs, shard, dry_run, preset, step_seconds):
         sweeps.sweep(wanted, ledger, jobs or sweeps.fastest_side_by_side())
     click.echo(mean_table(names, ledgers.read_ledger(ledgers.LEDGER, ledger)))
 
-
+# %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e2
 def paper_list(name, seeds, step_seconds) -> str:
     "The commands behind a table at the paper's scale, and the GPU hours that they need."
     from rs_zeroseg.evidence import sweep as sweeps
@@ -195,7 +195,7 @@ def status(ledger):
     click.echo(table(rows))
     click.echo(f"{sum(map(ledgers.is_stale, records))} runs are of another recipe and do not count")
 
-
+# %% ../../nbs/6_use/24_training_commands.ipynb #6u10sw040
 @ledger.command(short_help="several ledgers as one",
                 epilog="Example:  rs_zeroseg ledger merge a.jsonl b.jsonl --out c.jsonl")
 @click.argument("ledgers", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
