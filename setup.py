@@ -7,8 +7,9 @@ from setuptools import find_packages, setup
 parser = ConfigParser(delimiters=["="])
 parser.read("settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-# lab: notebooks, widgets, plotting; gis: polygons, kept features; cluster: Dask; dev: to change the workbook, with all
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "torchgeo", "dev")}
+# lab: notebooks, widgets, plotting; gis: polygons, kept features; cluster: Dask; docs: the site; dev: to change the
+# workbook, with all but the site's
+extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "docs", "torchgeo", "dev")}
 extras["dev"] += extras["lab"] + extras["gis"] + extras["cluster"]
 setup(
     name=cfg["lib_name"],
