@@ -116,11 +116,6 @@ def test_links_to_folders_become_text_and_files_are_taken_along(tmp_path):
     assert files == {tmp_path/"tool.py"}
 
 
-def test_headings_grow_in_steps():
-    assert docs.headings_in_steps(["# A\n### B", "```\n# no heading\n```\n#### C", "## D"]) == [
-        "# A\n## B", "```\n# no heading\n```\n### C", "## D"]
-
-
 def test_the_three_paths_are_found_in_the_index():
     assert re.findall(r"^#+ .*", docs.paths_page(), re.M) == [
         "# Three paths through the workbook", "## To learn", "## To research", "## To map"]

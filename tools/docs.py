@@ -13,7 +13,7 @@ import nbformat
 import yaml
 from docs_api import pages
 from docs_links import dead_links
-from docs_pictures import architecture, gallery
+from docs_pictures import architecture, caption, gallery
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT/"out"/"docs"
@@ -21,8 +21,6 @@ SOURCE, HTML = OUT/"source", OUT/"_build"/"html"
 DIRECTIVE = re.compile(r"^#\|.*\n?", re.M)                      # nbdev's, for tools and not for readers
 HIDDEN = re.compile(r"^#\|\s*(hide|default_exp)\b", re.M)
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
-FENCE = re.compile(r"(^```.*?^```)", re.M | re.S)
-HEADING = re.compile(r"^(#+)(?= )", re.M)
 
 
 def notebooks(*patterns:str) -> list[Path]:
@@ -52,28 +50,14 @@ def text_for_site(text:str, folder:Path, files:set[Path]) -> str:
     return LINK.sub(mended, text)
 
 
-def headings_in_steps(texts:list[str]) -> list[str]:
-    "Heading levels that grow by one at most: H1, H3 becomes H1, H2."
-    level = 0
-
-    def mended(marks:re.Match) -> str:
-        nonlocal level
-        level = min(len(marks[1]), level + 1)
-        return "#"*level
-    return ["".join(part if part.startswith("```") else HEADING.sub(mended, part) for part in FENCE.split(text))
-            for text in texts]
-
-
 def notebook_for_site(path:Path, files:set[Path]) -> str:
     "A notebook without what only nbdev reads; pictures get a text that says what they are."
     nb = nbformat.read(path, as_version=4)
     nb.cells = [cell for cell in nb.cells if cell.cell_type != "code" or not HIDDEN.search(cell.source)]
-    prose = [cell for cell in nb.cells if cell.cell_type == "markdown"]
-    for cell, text in zip(prose, headings_in_steps([cell.source for cell in prose])):
-        cell.source = text_for_site(text, path.parent, files)
     heading = path.stem
     for cell in nb.cells:
         if cell.cell_type == "markdown":
+            cell.source = text_for_site(cell.source, path.parent, files)
             above = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
             heading = above[-1] if above else heading
         else:
@@ -112,31 +96,32 @@ def collected() -> dict[str, bytes]:
 
 # Its order
 
-def chapter(path:Path|str, sections:list|None=None) -> dict:
-    "An entry of the table of contents."
+def chapter(path:Path|str, **more) -> dict:
+    "An entry of the table of contents; `more` is its title, where it is not the page's own, and what stands below it."
     name = path if isinstance(path, str) else path.relative_to(ROOT).as_posix()
-    return {"file": name} | ({"sections": sections} if sections else {})
+    return {"file": name} | more
 
 
 def lesson(path:Path) -> dict:
-    "A lesson, and below it the notebook for participants."
+    "The notebook for participants, and below it the one with solutions, from which it was made."
     theirs = path.parent/"_participant"/path.name
-    return chapter(path, [chapter(theirs)] if theirs.exists() else None)
+    return chapter(theirs, sections=[chapter(path, title="With solutions and outputs")])
 
 
 def contents() -> dict:
     "The table of contents, from what is there."
     guides = [chapter(path) for path in sorted((ROOT/"docs"/"guides").glob("*.md"))]
     lessons = [lesson(path) for path in notebooks("workshop/*.ipynb")]
-    parts = [(f"Part {folder.name.replace('_', ': ')}", [chapter(path) for path in notebooks(f"{folder.name}/*.ipynb")])
+    parts = [(caption(folder.name), [chapter(path) for path in notebooks(f"{folder.name}/*.ipynb")])
              for folder in sorted((ROOT/"nbs").glob("[1-6]_*"))]
     modules = [chapter(f"docs/api/{name}") for name in sorted(pages()) if name != "index.md"]
-    cards = [chapter(path) for path in texts() if path.name == "README.md"]
-    reference = [chapter("docs/api/index.md", modules), chapter("docs/architecture.md"), chapter("docs/gallery.md"),
-                 chapter("docs/glossary.md"), *cards, chapter("CONTRIBUTING.md"), chapter("CHANGELOG.md")]
-    captions = [("Start", [chapter("nbs/paths.md")]), ("How to", guides), ("The course", lessons), *parts,
+    cards = [chapter(path, title=f"Model card: {path.parent.name}") for path in texts() if path.name == "README.md"]
+    made = [chapter(f"docs/{name}.md") for name in ("architecture", "gallery", "glossary")]
+    reference = [chapter("docs/api/index.md", sections=modules), *made, *cards,
+                 chapter("CONTRIBUTING.md"), chapter("CHANGELOG.md")]
+    captioned = [("Start", [chapter("nbs/paths.md")]), ("How to", guides), ("The course", lessons), *parts,
                 ("Experiments", [chapter(path) for path in notebooks("experiments/*.ipynb")]), ("Reference", reference)]
-    listed = [{"caption": caption, "chapters": chapters} for caption, chapters in captions]
+    listed = [{"caption": told, "chapters": chapters} for told, chapters in captioned]
     return {"format": "jb-book", "root": "nbs/index.ipynb", "parts": listed}
 
 

@@ -131,6 +131,12 @@ def plain(heading:str) -> str:
     return re.sub(r"[`*$#]", "", heading).strip()
 
 
+def caption(folder:str) -> str:
+    "What a folder of notebooks is called: '2_model' is Part 2: model, 'workshop' is Workshop."
+    number, _, name = folder.rpartition("_")
+    return f"Part {number}: {name}" if number else name.capitalize()
+
+
 def figures(path:Path) -> list[tuple[str, str, bytes]]:
     "(title of the notebook, heading above the figure, picture) for each stored figure."
     found, title, heading = [], "", ""
@@ -155,12 +161,12 @@ def gallery(paths:list[Path], root:Path) -> tuple[str, dict[str, bytes]]:
             name = f"_static/gallery/{path.parent.name}_{path.stem}_{k}.webp"
             small[name] = thumbnail(picture)
             anchor, told = (f"#{place(heading)}", heading) if heading != title else ("", "")
-            caption = f"<b>{html.escape(title)}</b> {html.escape(told)}"
+            label = f"<b>{html.escape(title)}</b> {html.escape(told)}"
             tiles.setdefault(path.parent.name, []).append(
-                f'<a href="{page}{anchor}"><img src="../{name}" alt="" loading="lazy">{caption}</a>')
+                f'<a href="{page}{anchor}"><img src="../{name}" alt="" loading="lazy">{label}</a>')
     lines = ["# Gallery", "", "Every figure that is stored in a notebook. Click on one to read how it is made.", ""]
     for folder, shown in tiles.items():
-        lines += [f"## {folder.replace('_', ' ')}", "", '<div class="gallery">', *shown, "</div>", ""]
+        lines += [f"## {caption(folder)}", "", '<div class="gallery">', *shown, "</div>", ""]
     return "\n".join(lines), small
 
 
