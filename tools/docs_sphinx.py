@@ -4,12 +4,14 @@ import re
 from docutils import nodes
 from latex2mathml.converter import convert
 
+PRIME = "<mi>&#x02032;</mi>", '<mo mathsize="130%">&#x02032;</mo>'      # else too small to be seen
 TAG = re.compile(r"\\tag\{(\w+)\}")
 
 
 def mathml(latex:str, display:str) -> str:
     "A formula as MathML, which browsers show by themselves; the number of an equation stands behind it."
-    return convert(TAG.sub(r"\\qquad (\1)", latex), display=display)
+    made = convert(TAG.sub(r"\\qquad (\1)", latex), display=display)
+    return made.replace(*PRIME)
 
 
 def show_inline(translator, node:nodes.Node) -> None:
