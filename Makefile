@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo site test test-notebooks test-browser test-slow lint lab export clean-notebooks readme workshop figures bench soak mutants release
+.PHONY: help demo site test test-notebooks test-browser test-slow lint lab docs export clean-notebooks readme workshop figures bench soak mutants release
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -57,6 +57,10 @@ lint: $(STAMP)    ## ruff over notebooks and scripts, basedpyright over the pack
 
 lab: $(STAMP)     ## JupyterLab on the notebooks
 	jupyter lab nbs
+
+docs: $(STAMP)    ## the documentation site, in out/docs/_build/html: warnings and dead links are errors (2 min)
+	$(BIN)/python -c "import jupyter_book, latex2mathml" 2> /dev/null || $(BIN)/python -m pip install --quiet --editable ".[docs]"
+	python tools/docs.py
 
 export: $(STAMP)  ## notebooks -> package
 	nbdev_export

@@ -8,8 +8,9 @@ parser = ConfigParser(delimiters=["="])
 parser.read("settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 # lab: notebooks, widgets, plotting; gis: polygons, kept features; cluster: Dask; site: ONNX for a page of its own;
-# dev: to change the workbook, with all
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("lab", "gis", "cluster", "site", "torchgeo", "dev")}
+# docs: the documentation; dev: to change the workbook, with all but that
+extras = {name: cfg[f"{name}_requirements"].split()
+          for name in ("lab", "gis", "cluster", "site", "docs", "torchgeo", "dev")}
 extras["dev"] += extras["lab"] + extras["gis"] + extras["cluster"] + extras["site"]
 setup(
     name=cfg["lib_name"],
