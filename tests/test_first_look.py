@@ -95,7 +95,7 @@ def test_the_words_of_lesson_1_are_in_its_scene():
     missing = {name: rare(make_scene(seed, size=size).mask, asked) for name, asked in words.items()}
 
     assert missing == {"words": [], "asked": [], "mine": [ON_PURPOSE]}
-    assert f"*{ON_PURPOSE.capitalize()}* is not, on purpose" in source(LESSON, "markdown")
+    assert f"*{ON_PURPOSE.capitalize()}* is not in the scene, on purpose" in source(LESSON, "markdown")
 
 
 @pytest.fixture(scope="module")
