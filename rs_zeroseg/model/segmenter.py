@@ -305,7 +305,7 @@ class RSZeroSeg(Segmenter):
     def __init__(
         self,
         vlm:nn.Module,        # (B,3,H,W) -> (B,D_E,h,w), in the joint image-text space
-        rsi:nn.Module,        # (B,3,H,W) -> (B,D_RSI,h2,w2)
+        rsi:nn.Module|None,   # (B,3,H,W) -> (B,D_RSI,h2,w2); None: the VLM stream stands in its place
         text,                 # text encoder with `dim` = D_E
         config:ModelConfig,   # widths and switches
     ):
@@ -315,7 +315,7 @@ class RSZeroSeg(Segmenter):
         if c.vlm == c.rsi == "pocket" and c.window:
             self.block_px = 1024      # no layer sees a whole window: larger blocks change no label, and overlap less
 
-        self.vlm, self.rsi, self.dsfe = vlm, rsi, DSFE(vlm.dim, rsi.dim, c.dim)
+        self.vlm, self.rsi, self.dsfe = vlm, rsi, DSFE(vlm.dim, (rsi or vlm).dim, c.dim)
         self.mscam, dense_dim = None, c.dim
         if c.mscam:
             self.mscam = MSCAM(c.dim, c.heads, c.scales, c.out_dim, c.out_stride, c.patch_px, window=c.window)
@@ -326,7 +326,8 @@ class RSZeroSeg(Segmenter):
             self.head = CosineHead(dense_dim, vlm.dim, c.cosine)
 
     def streams(self, image):
-        return self.vlm(image), self.rsi(image)                           # (B,D_E,h,w), (B,D_RSI,h2,w2)   Eq. 1-2
+        f_vlm = self.vlm(image)                                           # (B,D_E,h,w)                    Eq. 1
+        return f_vlm, f_vlm if self.rsi is None else self.rsi(image)      # (B,D_RSI,h2,w2)                Eq. 2
 
     def fuse(self, image, f_vlm, f_rsi):
         *projected, dense = self.dsfe(f_vlm, f_rsi)                       # (B,dim,h,w) each               Eq. 3-5
