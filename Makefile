@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo site test test-notebooks test-browser test-slow lint lab docs export clean-notebooks readme workshop figures bench soak mutants release
+.PHONY: help demo site test test-notebooks test-browser test-slow lint lab docs export clean-notebooks readme workshop screenshots figures bench soak mutants release
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -74,7 +74,10 @@ readme: $(STAMP)  ## nbs/index.ipynb -> README.md
 workshop: $(STAMP)    ## the lessons -> participants' notebooks; out/workshop: instructor's notebooks, slides, hand-outs
 	python tools/workshop.py
 
-figures: $(STAMP) ## the notebooks' figures -> figures/
+screenshots: test-browser    ## the widgets as the browser tests saw them -> nbs/screenshots
+	python tools/screenshots.py
+
+figures: $(STAMP) ## the tables of the ledger and the notebooks' figures -> figures/
 	python tools/figures.py
 
 bench: $(STAMP)   ## parameters and multiply-adds of the presets; speed and memory on a large raster, of a query, of all methods (15 min)

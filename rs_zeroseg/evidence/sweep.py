@@ -9,6 +9,7 @@ __all__ = ['SEEDS', 'RUN', 'PAPER_STEPS', 'ABLATION', 'PRESET_OF', 'plan', 'expe
 # %% ../../nbs/5_evidence/08_sweep.ipynb #08sw0003
 import multiprocessing
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -175,7 +176,7 @@ def paper_commands(
     "The commands behind a table at the paper's scale, seed by seed."
     def folder(row):
         "A row as the name of a folder."
-        return "".join(letter if letter.isalnum() else "-" for letter in row.lower())
+        return re.sub("[^a-z0-9.]+", "-", row.lower())
 
     return [" ".join(f"rs_zeroseg finetune --data data/landdiscover50k --out runs/{table}-{folder(row)}-{seed} "
                      f"{options} --seed {seed}".split())
