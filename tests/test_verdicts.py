@@ -1,4 +1,5 @@
 "From runs to verdicts: pairs, intervals, corrections, the rule, and which runs count."
+import shlex
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -9,8 +10,9 @@ from rs_zeroseg.evidence.experiments import STAND_INS, Setting, pack, recipe
 from rs_zeroseg.evidence.ledger import current
 from rs_zeroseg.evidence.paper import claim_audit
 from rs_zeroseg.evidence.statistics import compare, holm, mean_iou, scene_draws, verdict, verdict_of_all
-from rs_zeroseg.evidence.sweep import plan
+from rs_zeroseg.evidence.sweep import paper_commands, plan
 from rs_zeroseg.evidence.tables import REFERENCES, ROWS, contrast, ours, settings_of, shared_seeds, terms_of, words_of
+from rs_zeroseg.use.training_commands import finetune
 
 
 def run_of(setting, *iou):
@@ -144,3 +146,15 @@ def test_the_table_of_claims_without_runs_has_no_verdict():
     said = claim_table([])["pocket"]
 
     assert set(said[~said.str.startswith("not tested")]) == {"too few runs"}
+
+
+@pytest.mark.parametrize("table", ["table1", "table2", "table3", "table5", "table6"])
+def test_the_commands_of_a_workstation_are_commands(table):
+    "Each line is parsed by the command that it names, and no two of them share a folder."
+    lines = [shlex.split(line) for line in paper_commands(table, 2)]
+
+    given = [finetune.make_context("finetune", words[2:]).params for words in lines]
+
+    assert [words[:2] for words in lines] == [["rs_zeroseg", "finetune"]]*len(lines)
+    assert len({str(one["out"]) for one in given}) == len(lines)
+    assert {one["seed"] for one in given} == {0, 1}
