@@ -7,7 +7,7 @@ from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- Made from nbs/index.ipynb by `make readme`: edit that. -->\n\n"
-LINK = re.compile(r"\]\(((?:\w+/)*\w+\.ipynb)(#[^)]*)?\)")   # to a notebook, relative to nbs/
+LINK = re.compile(r"\]\(((?:\w+/)*\w+\.(?:ipynb|webp))(#[^)]*)?\)")   # to a notebook or a screenshot, relative to nbs/
 
 
 def readme() -> tuple[str, dict[str, bytes]]:

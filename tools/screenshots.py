@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[1]
 SHOTS, KEPT = ROOT/"out"/"browser", ROOT/"nbs"/"screenshots"
 PICTURES = {   # what the browser tests call it -> what the notebooks call it
     "attention-start": "explore",
-    "results-start": "results",
     "losses-start": "playground",
     "rating-start": "rating",
     "view-lab": "view",
