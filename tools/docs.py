@@ -90,7 +90,8 @@ def collected() -> dict[str, bytes]:
     made |= {ROOT/"docs"/"gallery.md": page, ROOT/"docs"/"architecture.md": architecture()}
     content = {path: text.encode() for path, text in made.items()}
     content |= {ROOT/"docs"/name: picture for name, picture in small.items()}
-    content |= {path: path.read_bytes() for path in files | {p for p in (ROOT/"docs"/"_static").iterdir()}}
+    files |= {*(ROOT/"docs"/"_static").iterdir(), *(ROOT/"nbs"/"screenshots").glob("*.webp")}
+    content |= {path: path.read_bytes() for path in files}
     return {path.relative_to(ROOT).as_posix(): data for path, data in content.items()}
 
 
