@@ -7,13 +7,13 @@ __all__ = ['Differences', 'NOT_HERE', 'ahead', 'rows', 'claims_of_table1', 'clai
            'claims_of_table4', 'claimed_differences', 'judge', 'verdicts_of', 'claim_table']
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0003
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from .experiments import Setting
 from .ledger import current
-from .paper import DATASET_COLUMNS, claim_audit, wide
+from .paper import DATASET_COLUMNS, claim_audit, label_of, wide
 from .statistics import Difference, holm, verdict, verdict_of_all
 from .tables import ONE_STREAM, Term, contrast, settings_of, terms_of
 
@@ -30,10 +30,9 @@ def ahead(
     "One setting minus each of the others, in each column."
     found = {}
     for label, other in others.items():
-        name = " / ".join(label) if isinstance(label, tuple) else str(label)
         for column in columns:
             terms = [*terms_of(1, one, column, metric), *terms_of(-1, other, column, metric)]
-            found[f"over {name}, {column}"] = terms
+            found[f"over {label_of(label)}, {column}"] = terms
     return found
 
 
@@ -143,6 +142,11 @@ def judge(
     return verdict_of_all(table["verdict"]), table
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0019
+def _start(claim:str, known:Iterable[str]) -> str|None:   # a claim of the audit, beginnings of claims
+    "The beginning by which a claim is known; None if it is not."
+    return next((start for start in known if claim.startswith(start)), None)
+
+
 def verdicts_of(
     table:str,                     # 'table1' to 'table7', 'figure3' or 'figure4'
     runs:Mapping[Setting, dict],   # from `current`
@@ -151,7 +155,7 @@ def verdicts_of(
     name = f"{table[:-1].capitalize()} {table[-1]}"
     tested, found = claimed_differences(), {}
     for claim, where in claim_audit()[["claim", "where"]].itertuples(index=False):
-        start = next((start for start in tested if claim.startswith(start)), None)
+        start = _start(claim, tested)
         if start and name in where:
             found[claim] = judge(tested[start], runs)[0]
     return found
@@ -165,12 +169,12 @@ def claim_table(
     lines = []
     for claim in claim_audit().itertuples():
         line = dict(claim=claim.claim, where=claim.where, paper=claim.verdict)
-        start = next(start for start in (*tested, *NOT_HERE) if claim.claim.startswith(start))
-        if start in tested:
+        start = _start(claim.claim, tested)
+        if start:
             said, table = judge(tested[start], runs)
             nearest = table.loc[table["mean"].idxmin()] if table["mean"].notna().any() else table.iloc[0]
             numbers = nearest[["low", "high", "n", "smallest"]].to_dict()
             lines.append(line | dict(pocket=said, nearest=nearest.name, points=nearest["mean"]) | numbers)
         else:
-            lines.append(line | dict(pocket=f"not tested: {NOT_HERE[start]}"))
+            lines.append(line | dict(pocket=f"not tested: {NOT_HERE[_start(claim.claim, NOT_HERE)]}"))
     return pd.DataFrame(lines)

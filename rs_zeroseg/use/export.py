@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZE_PX', 'OPSET', 'GRAPHS', 'SCENES', 'ImageGraph', 'QueryGraph', 'rounded', 'RoundedWeights', 'TextGraph',
-           'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene', 'named_in', 'page_settings',
+           'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene', 'page_settings',
            'write_page_data']
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280002
@@ -231,15 +231,6 @@ SCENES = (
     PageScene("railway", "a railway in a forest", 149,
               ("railway", "storage tank", "petroleum tank", "tree", "parking lot", "airplane")),
 )
-
-
-def named_in(
-    scene_mask:np.ndarray,   # (H,W) index in `CATEGORIES`
-    word:str,
-)->bool:
-    "Does a word of the vocabulary name something in a scene?"
-    names = (caption_words() | unseen_words()).get(word, ())
-    return bool(np.isin(scene_mask, [list(CATEGORIES).index(name) for name in names]).any())
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280033
 def page_settings(

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from ..data.show import show_attention, show_image
-from ..data.vocab import CATEGORIES, caption_words, tier, unseen_words
-from .reading import Reading, attention_precision
+from ..data.vocab import CATEGORIES, tier
+from .reading import Reading, attention_precision, where_named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,10 +158,9 @@ def open_tasks() -> list[int]:
 # %% ../../nbs/6_use/30_lessons.ipynb #u28l0021
 def truth_of(reading:Reading, word:str) -> np.ndarray:   # (H,W) bool
     "Where the word is in truth; nowhere, if it names no category of the pocket world or the truth is not known."
-    names = (caption_words() | unseen_words()).get(word.strip().lower(), ())
     if reading.truth is None:
         return np.zeros(reading.image.shape[-2:], bool)
-    return np.isin(reading.truth, [list(CATEGORIES).index(name) for name in names])
+    return where_named(reading.truth, word)
 
 
 def show_words(

@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from ..data.show import figure_png
 from ..evidence.experiments import Setting, run
 from ..evidence.ledger import OWN_LEDGER, add_runs, read_ledger
+from ..evidence.paper import label_of
 from ..evidence.tables import ROWS, settings_of
 from rs_zeroseg.use.result_figures import (
     EXPLORERS,
@@ -25,7 +26,6 @@ from rs_zeroseg.use.result_figures import (
     columns_of,
     draw_results,
     draw_run,
-    label_of,
     our_side,
     paper_side,
     tell_run,

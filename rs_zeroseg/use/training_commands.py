@@ -112,11 +112,11 @@ def part_of(text:str) -> tuple[int, int]:
 def mean_table(names, records) -> str:
     "The means of some tables over the data sets, as text."
     from rs_zeroseg.evidence import tables
+    from rs_zeroseg.evidence.paper import label_of
     rows = []
     for name in names:
         for r in tables.ours(name, records).query("column == 'Avg'").itertuples():
-            label = " / ".join(r.row) if isinstance(r.row, tuple) else str(r.row)
-            rows.append({"table": name, "row": label, "pocket mIoU %": r.mean, "+-": r.half, "n": int(r.n)})
+            rows.append({"table": name, "row": label_of(r.row), "pocket mIoU %": r.mean, "+-": r.half, "n": int(r.n)})
     return table(rows)
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e1
