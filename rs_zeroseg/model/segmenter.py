@@ -136,7 +136,7 @@ class StreamConfig:
     gsd_m:float|None = None                 # metres per pixel of the images that it was made for; None: not known
 
     def __post_init__(self):
-        if self.gsd_m is None and self.vlm == "pocket":
+        if self.gsd_m is None and self.vlm.startswith("pocket"):
             self.gsd_m = POCKET_GSD_M
 
 # %% ../../nbs/2_model/09_segmenter.ipynb #11000011
@@ -312,7 +312,7 @@ class RSZeroSeg(Segmenter):
         super().__init__(text, config.threshold)
         c = self.config = config
         self.step = c.patch_px*max(c.scales)                              # pixels of a cell at the coarsest scale
-        if c.vlm == c.rsi == "pocket" and c.window:
+        if c.vlm.startswith("pocket") and c.rsi == "pocket" and c.window:
             self.block_px = 1024      # no layer sees a whole window: larger blocks change no label, and overlap less
 
         self.vlm, self.rsi, self.dsfe = vlm, rsi, DSFE(vlm.dim, (rsi or vlm).dim, c.dim)

@@ -20,7 +20,7 @@ from ..data.vocab import CATEGORIES, caption_words
 from ..model.checkpoint import save
 from ..model.pocket_text import PocketText
 from ..model.registry import pocket_streams
-from ..model.segmenter import ZeroShot
+from ..model.segmenter import ZeroShot, ZeroShotConfig
 from .crops import WORDS, Pictures, batches_of, sources, unlabelled_sources
 from .loop import TrainConfig, fit, plain_model
 
@@ -148,6 +148,7 @@ def pretrain(
     vlm_plan:TrainConfig=VLM_PLAN,
     rsi_plan:TrainConfig=RSI_PLAN,
     progress:bool=True,
+    vlm:str="pocket",             # size of the VLM stream, a key of `POCKET_SIZES`
 )->Path:                          # `out`
     """Stages 1 and 2: make both pocket encoders from a seed. Resumes where it was stopped.
 
@@ -157,21 +158,21 @@ def pretrain(
         If `out` holds another run, another program is at work on it, or a folder of images is not usable."""
     out = Path(out)
     with one_run(out/"zero-shot"):
-        _both_stages(out, real, images, seed, scenes, vlm_plan, rsi_plan, progress)
+        _both_stages(out, real, images, seed, scenes, vlm_plan, rsi_plan, progress, vlm)
     return out
 
 
 def _both_stages(out:Path, real:str|Path|None, images:str|Path|None, seed:int, scenes:int, vlm_plan:TrainConfig,
-                 rsi_plan:TrainConfig, progress:bool) -> None:
+                 rsi_plan:TrainConfig, progress:bool, size:str) -> None:
     "What `pretrain` does, while no other program is at work on its folder."
     # the data and the models
     drawn = sources(scenes, seed*10_000_000, real)
     unlabelled = unlabelled_sources(drawn, images)                # a wrong folder shows before the first step
     torch.manual_seed(seed)
     text = PocketText()
-    vlm, rsi = pocket_streams()
+    vlm, rsi = pocket_streams(size)
     captioned, masked = CaptionedVLM(vlm), MaskedRSI(rsi)
-    about = dict(run_seed=seed, scenes=scenes, real=real and str(real), images=images and str(images))
+    about = dict(run_seed=seed, scenes=scenes, real=real and str(real), images=images and str(images), vlm=size)
     common = dict(about=about, progress=progress)
 
     # the two stages
@@ -183,4 +184,5 @@ def _both_stages(out:Path, real:str|Path|None, images:str|Path|None, seed:int, s
     fit(masked, masked_loss(), batches, rsi_plan, out/"rsi", name="RSI from hidden patches", **common)
 
     # stage 1 can be asked for words already
-    save(ZeroShot(vlm, text, captioned.log_scale.exp().item(), captioned.bias.item()), out/"zero-shot")
+    log_scale, bias = captioned.log_scale, captioned.bias
+    save(ZeroShot(vlm, text, log_scale.exp().item(), bias.item(), config=ZeroShotConfig(vlm=size)), out/"zero-shot")

@@ -56,14 +56,17 @@ def fetch(what, folder):
 @click.option("--images", type=click.Path(path_type=Path),
               help="folder of real images without words, half of what the RSI stream sees (data_scripts/pictures.py)")
 @seed_option
-def pretrain(out, dubai, images, seed):
+@click.option("--vlm", default="pocket", show_default=True,
+              type=click.Choice(["pocket-small", "pocket-medium", "pocket"]),
+              help="size of the VLM; the smaller ones are for Table 5")
+def pretrain(out, dubai, images, seed, vlm):
     """Make both pocket encoders from a seed, in about 40 min on one core.
 
     The VLM learns from pictures with captions, the RSI stream from pictures alone."""
     from rs_zeroseg.training import pretrain as stages
     if dubai is None:
         click.echo("without --dubai: pocket scenes only; expect less on real imagery", err=True)
-    made = stages.pretrain(out, dubai, images, seed)
+    made = stages.pretrain(out, dubai, images, seed, vlm=vlm)
     click.echo(f"encoders in {made}\nNext:  rs_zeroseg train --encoders {out} --out runs/pocket")
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000b
