@@ -1,16 +1,18 @@
 "From runs to verdicts: pairs, intervals, corrections, the rule, and which runs count."
 import shlex
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from rs_zeroseg.evidence import sweep as sweeps
 from rs_zeroseg.evidence.claims import NOT_HERE, ahead, claim_table, claimed_differences, judge
 from rs_zeroseg.evidence.experiments import STAND_INS, Setting, pack, recipe
 from rs_zeroseg.evidence.ledger import current
 from rs_zeroseg.evidence.paper import claim_audit
 from rs_zeroseg.evidence.statistics import compare, holm, mean_iou, scene_draws, verdict, verdict_of_all
-from rs_zeroseg.evidence.sweep import paper_commands, plan
+from rs_zeroseg.evidence.sweep import fastest_side_by_side, paper_commands, plan
 from rs_zeroseg.evidence.tables import REFERENCES, ROWS, contrast, ours, settings_of, shared_seeds, terms_of, words_of
 from rs_zeroseg.use.training_commands import finetune
 
@@ -158,3 +160,33 @@ def test_the_commands_of_a_workstation_are_commands(table):
     assert [words[:2] for words in lines] == [["rs_zeroseg", "finetune"]]*len(lines)
     assert len({str(one["out"]) for one in given}) == len(lines)
     assert {one["seed"] for one in given} == {0, 1}
+
+
+# ---- how many runs at a time
+
+class Pool:
+    "Stands in for `processes`: so many runs side by side take as long as `SECONDS` says."
+    SECONDS = {}
+
+    def __init__(self, jobs):
+        self.jobs = jobs
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+    def map(self, make, probes):
+        assert len(probes) == self.jobs
+        time.sleep(self.SECONDS[self.jobs])
+        return []
+
+
+@pytest.mark.parametrize("seconds, best", [({1: .05, 2: .06, 4: .06}, 4), ({1: .05, 2: .06, 4: .4}, 2),
+                                           ({1: .05, 2: .2, 4: .4}, 1)])
+def test_the_trial_finds_how_many_runs_at_a_time_are_fastest(monkeypatch, seconds, best):
+    monkeypatch.setattr(sweeps, "processes", Pool)
+    monkeypatch.setattr(sweeps.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(Pool, "SECONDS", seconds)
+    assert fastest_side_by_side() == best

@@ -112,13 +112,15 @@ def merge(
     ------
     ValueError
         If a ledger is missing, a line is not a run, or `out` is there already. The message names the file."""
-    if out.exists():
-        raise ValueError(f"{out}: is there already; remove it, or give another name")
     lines = {}
     for path in paths:
         if not path.is_file():
             raise ValueError(f"{path}: no such ledger")
         for record in read_ledger(path):
             lines[json.dumps(record)] = record
+    try:
+        out.touch(exist_ok=False)          # the name is taken at once, or it was taken
+    except FileExistsError:
+        raise ValueError(f"{out}: is there already; remove it, or give another name") from None
     add_runs(lines.values(), out)
     return len(lines)
