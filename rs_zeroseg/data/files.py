@@ -353,8 +353,8 @@ def _differs(path:Path, wanted:dict[str, str]) -> list[str]:
 
 
 def download(
-    url:str,                  # what
-    path:str|Path,            # where to; the folder is made
+    url:str,                  # the address of the file
+    path:str|Path,            # where to save it; its folder is made
     sha256:str|None=None,     # what it must hash to, if that is known
     md5:str|None=None,        # the same, where only an MD5 is published
 )->Path:                      # `path`

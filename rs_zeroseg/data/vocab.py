@@ -271,6 +271,6 @@ DATASETS = {
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
-def shown(text:str) -> str:   # of anywhere
+def shown(text:str) -> str:   # any text, also of strangers
     "A text as a terminal may get it: every control character stands as its code, ESC as \\x1b."
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
