@@ -51,7 +51,7 @@ class TrainingFreeConfig(StreamConfig):
 
 # %% ../../nbs/4_baselines/01_training_free.ipynb #ac8ef2fc
 class TrainingFree(Segmenter):
-    "The dense VLM, upsampled along the image's edges, less a share of what it says of the whole image."
+    "The dense VLM on a finer grid that follows the image's edges, minus a share of the vector of the whole image."
     config_type, policy, without = TrainingFreeConfig, ("freeze", "freeze"), dict(steps=0, share=0.)
     presets = {
         "pocket": TrainingFreeConfig(),

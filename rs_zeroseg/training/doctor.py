@@ -91,7 +91,7 @@ def check_weights(
     weights:Weights,
     silence:str="",      # from `hub_silence`; not needed if nothing must be fetched
 )->Check:
-    "Here and readable, or to be had from the hub?"
+    "Whether a file of weights is here and can be read, or can be fetched from the hub."
     file, (repo, names) = weights.file, weights.source
     if file is None:
         what = f"not on this computer: {names[0]} of {repo}, about {in_gb(weights.size)}"
@@ -120,7 +120,7 @@ def check_data(
     name:str,               # a key of SPLITS
     data:str|Path="data",   # folder of the prepared sets
 )->Check:
-    "Is a prepared set there, and whole?"
+    "Whether a prepared set is there and complete."
     split = SPLITS[name]
     folder = Path(data)/name.lower()/split
     shown = short_path(folder)

@@ -267,7 +267,7 @@ def keep(self:_Run, done:int, asked:bool):
 # %% ../../nbs/3_training/02_loop.ipynb #75b4b990
 @patch
 def go(self:_Run, stream:Iterator, bar:tqdm, after_step:Callable[[int], None]|None):
-    "Make the steps that `bar` counts; KeyboardInterrupt where a process was asked to stop, after the step is saved."
+    "Make the steps that `bar` counts; raises KeyboardInterrupt if a process was asked to stop, after saving the step."
     alone = self.accelerator.num_processes == 1
     with bar, Interrupt((signal.SIGINT, signal.SIGTERM) if alone else (signal.SIGINT,)) as interrupt:
         for step in bar:

@@ -177,7 +177,7 @@ class Metrics:
         self.means = {k: v for k, v in last.items() if k not in ("step", "seconds")}          # a resumed curve goes on
 
     def add(self, numbers:dict):
-        "Let the numbers of one step into the means."
+        "Update the running means with the numbers of one step."
         for key, value in numbers.items():
             self.means[key] = .95*self.means.get(key, value) + .05*value
 
