@@ -164,15 +164,16 @@ rsi_option = click.option(
     help="Read the weights of the remote-sensing encoder from this file instead of the hub.")
 threshold_option = click.option(
     "--threshold", type=click.FloatRange(0, 1),
-    help="Call a pixel none of the words if every probability is below this value. With 0 no pixel is none. If left out, "
-         "the model's own threshold holds.")
+    help="Call a pixel none of the words if every probability is below this value. With 0 no pixel is none. If left "
+         "out, the model's own threshold holds.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 # %% ../../nbs/6_use/22_options.ipynb #d6f437fe
 INPUT_OPTIONS = (
-    click.option("--bands", metavar="R,G,B", help="Take these bands as red, green and blue, e.g. 4,3,2. One number is a grey band."),
+    click.option("--bands", metavar="R,G,B",
+                 help="Take these bands as red, green and blue, e.g. 4,3,2. One number is a grey band."),
     click.option("--stretch", default="auto", show_default=True, metavar="LOW,HIGH",
-                 help="Make LOW black and HIGH full brightness. With percent these are the 2nd and the 98th percentile; "
+                 help="Make LOW black and HIGH full brightness. With percent these are the 2nd and 98th percentile, "
                       "with none they are the limits of the data type."),
     click.option("--nodata", metavar="VALUE",
                  help="Treat pixels with this value as empty. With none every pixel holds data."),

@@ -121,7 +121,7 @@ class ResultsExplorer(widgets.VBox):
         self,
         table:str="table3",              # a value of `EXPLORERS`
         train:Callable[..., dict]=run,   # makes a small run; another one in tests
-        files:bool=True,                 # are runs kept in the ledger of this machine? Not on a page that is served to others
+        files:bool=True,                 # keep runs in the ledger of this machine? Not on a page for others
     ):
         super().__init__()
         self.add_class("rs-results")
