@@ -60,7 +60,7 @@ def fetch(what, folder):
 @seed_option
 @click.option("--vlm", default="pocket", show_default=True,
               type=click.Choice(["pocket-small", "pocket-medium", "pocket"]),
-              help="size of the VLM; the smaller ones are for Table 5")
+              help="Make a VLM of this size. The smaller ones are for Table 5.")
 def pretrain(out, dubai, images, seed, vlm):
     """Make both pocket encoders from a seed, in about 40 min on one core.
 
