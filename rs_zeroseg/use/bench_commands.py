@@ -23,21 +23,21 @@ from rs_zeroseg.use.options import (
 )
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #20000033
-@click.command(short_help="parameters and multiply-adds of a preset",
+@click.command(short_help="Count the parameters and multiply-adds of a preset.",
                epilog="Example:  rs_zeroseg budget --preset paper --json")
-@click.option("--preset", default="pocket", show_default=True, help="pocket, base or paper")
+@click.option("--preset", default="pocket", show_default=True, help="Count for this preset: pocket, base or paper.")
 @json_option
 def budget(preset, as_json):
-    "Parameters and multiply-adds of a preset, text encoder excluded, input size of each stream included."
+    "Count the parameters and multiply-adds of a preset without the text encoder; print the input size of each stream."
     from rs_zeroseg.model import budget as accounts
     result = accounts.budget(preset)
     rows = [{"": k, "value": v if v < 10**5 else f"{v/1e6:.1f} M"} for k, v in result.items()]
     click.echo(json.dumps(result) if as_json else table(rows))
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #20000048
-@click.group(short_help="how fast is it here?", epilog="Example:  rs_zeroseg bench query --json")
+@click.group(short_help="Measure speed and memory on this machine.", epilog="Example:  rs_zeroseg bench query --json")
 def bench():
-    "Speed and memory on this machine."
+    "Measure speed and memory on this machine."
 
 
 def tell(result:dict, as_json:bool) -> None:
@@ -49,21 +49,23 @@ def numbered_words(
     vocabulary,    # words
     count:int,
 )->list[str]:      # `count` different words
-    "So many words; those beyond the vocabulary carry a number."
+    "Different words; after the last one of the vocabulary it begins again with the number 1, 2, ... added."
     words = list(vocabulary)
     rounds = (divmod(n, len(words)) for n in range(count))
     return [words[i] if lap == 0 else f"{words[i]} {lap}" for lap, i in rounds]
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #54b9ed5b
-@bench.command(short_help="a large raster", epilog="Example:  rs_zeroseg bench raster --size 10000 --json")
-@click.option("--size", default=2000, show_default=True, type=click.IntRange(64), help="side of the raster in pixels")
-@click.option("-k", "--words", "k", default=40, show_default=True, type=click.IntRange(1), help="number of words")
+@bench.command(short_help="Measure on a large raster.", epilog="Example:  rs_zeroseg bench raster --size 10000 --json")
+@click.option("--size", default=2000, show_default=True, type=click.IntRange(64),
+              help="Make a raster with this side, in pixels.")
+@click.option("-k", "--words", "k", default=40, show_default=True, type=click.IntRange(1),
+              help="Ask about this many words.")
 @checkpoint_option
 @clip_option
 @rsi_option
 @json_option
 def raster(size, k, checkpoint, clip_weights, rsi_weights, as_json):
-    "Megapixels per second, of the whole and of the model alone, and the peak of memory."
+    "Measure megapixels per second, of the whole and of the model alone, and the peak of memory."
     from rs_zeroseg.data.vocab import caption_words
     from rs_zeroseg.use.raster import bench_raster
     words = numbered_words(caption_words(), k)
@@ -71,27 +73,30 @@ def raster(size, k, checkpoint, clip_weights, rsi_weights, as_json):
     tell(bench_raster(model, words, size, progress=not as_json), as_json)
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #669000c0
-@bench.command(short_help="asking kept features", epilog="Example:  rs_zeroseg bench ask --size 4000 --json")
-@click.option("--size", default=2000, show_default=True, type=click.IntRange(64), help="side of the raster in pixels")
-@click.option("-k", "--words", "k", default=7, show_default=True, type=click.IntRange(1), help="number of words")
+@bench.command(short_help="Measure asking kept features.", epilog="Example:  rs_zeroseg bench ask --size 4000 --json")
+@click.option("--size", default=2000, show_default=True, type=click.IntRange(64),
+              help="Make a raster with this side, in pixels.")
+@click.option("-k", "--words", "k", default=7, show_default=True, type=click.IntRange(1),
+              help="Ask about this many words.")
 @checkpoint_option
 @clip_option
 @rsi_option
 @json_option
 def ask(size, k, checkpoint, clip_weights, rsi_weights, as_json):
-    "Seconds to encode a raster once, to segment it, and to ask its features for the same words; do they agree?"
+    "Measure seconds to encode a raster, to segment it, and to ask its features for the same words; compare the maps."
     from rs_zeroseg.data.vocab import caption_words
     from rs_zeroseg.use.ask import bench_ask
     words = numbered_words(caption_words(), k)
     tell(bench_ask(ready(checkpoint, clip_weights, rsi_weights), words, size, progress=not as_json), as_json)
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #6u11000f
-@bench.command(short_help="asking an image about words", epilog="Example:  rs_zeroseg bench query --preset base --json")
+@bench.command(short_help="Measure asking an image about words.",
+               epilog="Example:  rs_zeroseg bench query --preset base --json")
 @click.option("--preset", default="pocket", show_default=True, type=click.Choice(["pocket", "base", "paper"]),
-              help="base and paper are measured with random weights")
+              help="Measure this preset; base and paper have random weights.")
 @json_option
 def query(preset, as_json):
-    "Milliseconds to encode an image of 512 px, to encode 1, 8, 40 and 150 words, to ask about them; peak of memory."
+    "Measure milliseconds to encode an image of 512 px, to encode 1, 8, 40 and 150 words, and to ask; peak of memory."
     from rs_zeroseg.model.budget import bench_query
     from rs_zeroseg.model.registry import build
     from rs_zeroseg.model.segmenter import PRESETS
@@ -101,33 +106,40 @@ def query(preset, as_json):
     click.echo(json.dumps(rows) if as_json else table(rows))
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #2173b5b9
-@bench.command(short_help="the mean over shifted readings", epilog="Example:  rs_zeroseg bench shifts -n 40 --json")
-@click.option("-n", "n", default=4, show_default=True, type=click.IntRange(1), help="scenes per pocket domain")
+@bench.command(short_help="Measure the mean over shifted readings.",
+               epilog="Example:  rs_zeroseg bench shifts -n 40 --json")
+@click.option("-n", "n", default=4, show_default=True, type=click.IntRange(1),
+              help="Draw this many scenes per pocket domain.")
 @checkpoint_option
 @clip_option
 @rsi_option
 @json_option
 def shifts(n, checkpoint, clip_weights, rsi_weights, as_json):
-    "mIoU, labels that stay (percent) and seconds per megapixel for the mean over 1, 2 and 4 readings."
+    "Measure mIoU, labels that stay (percent) and seconds per megapixel for the mean over 1, 2 and 4 readings."
     from rs_zeroseg.evidence.shifts import bench_shifts
     rows = bench_shifts(ready(checkpoint, clip_weights, rsi_weights), n=n)
     click.echo(json.dumps(rows) if as_json else table(rows))
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #6u110011
-@bench.command(short_help="a step of the training", epilog="Example:  rs_zeroseg bench step --preset base --json")
+@bench.command(short_help="Measure a step of the training.",
+               epilog="Example:  rs_zeroseg bench step --preset base --json")
 @click.option("--preset", default="pocket", show_default=True,
-              type=click.Choice(["pocket", "base", "base-b32", "paper"]), help="random weights")
+              type=click.Choice(["pocket", "base", "base-b32", "paper"]),
+              help="Measure this preset, with random weights.")
 @clip_policy
 @rsi_policy
-@click.option("--images", default=1, show_default=True, type=click.IntRange(1), help="per GPU, at a time")
-@click.option("--crop-px", default=512, show_default=True, type=click.IntRange(32), help="side of the crops")
-@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "no", "bf16", "fp16"]))
-@click.option("--compile", "compiled", is_flag=True, help="with torch.compile")
+@click.option("--images", default=1, show_default=True, type=click.IntRange(1),
+              help="Read this many images at a time on each GPU.")
+@click.option("--crop-px", default=512, show_default=True, type=click.IntRange(32),
+              help="Cut crops with this side, in pixels.")
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "no", "bf16", "fp16"]),
+              help="Compute in this precision. auto takes 16 bit where the hardware multiplies it natively.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the model with torch.compile first.")
 @click.option("--steps", default=3, show_default=True, type=click.IntRange(1),
-              help="timed steps, after one warm-up step")
+              help="Time this many steps, after one warm-up step.")
 @json_option
 def step(preset, clip, rsi, images, crop_px, precision, compiled, steps, as_json):
-    "Seconds of a training step, images per second, and a GPU's peak memory."
+    "Measure seconds of a training step, images per second, and the peak memory of a GPU."
     from rs_zeroseg.model.segmenter import PRESETS
     from rs_zeroseg.training.costs import measure_step
     from rs_zeroseg.training.loop import TrainConfig
@@ -139,31 +151,33 @@ def step(preset, clip, rsi, images, crop_px, precision, compiled, steps, as_json
 def counts_in(
     text:str,      # '5,40'
 )->list[int]:      # ascending
-    """Numbers of words.
+    """The numbers in a text, ascending and each once.
 
     Raises
     ------
     ValueError
-        If something is no whole number above 0."""
+        If a part is no whole number above 0."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdigit() and int(part) for part in parts):
         raise ValueError(f"--words {text}: give whole numbers above 0, e.g. 5,40")
     return sorted({int(part) for part in parts})
 
 # %% ../../nbs/6_use/25_bench_commands.ipynb #4cafb74d
-@bench.command(short_help="all methods against each other",
+@bench.command(short_help="Measure all methods in turns.",
                epilog="Example:  rs_zeroseg bench models --json > race.json")
 @click.option("--preset", default="base", show_default=True, type=click.Choice(["pocket", "base", "paper"]),
-              help="backbones; random weights")
+              help="Take the backbones of this preset, with random weights.")
 @click.option("--image-px", default=384, show_default=True, type=click.IntRange(64),
-              help="side of the image, a multiple of 64")
-@click.option("--words", default="5,12,40,150", show_default=True, help="numbers of words, ascending")
-@click.option("--models", help="names separated by commas; left out: all")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
-@click.option("--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16"]))
+              help="Measure on an image with this side, a multiple of 64.")
+@click.option("--words", default="5,12,40,150", show_default=True,
+              help="Ask about these numbers of words.")
+@click.option("--models", help="Measure these methods, separated by commas. If left out, all of them.")
+@click.option("--device", default="cpu", show_default=True, help="Measure on cpu or cuda.")
+@click.option("--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16"]),
+              help="Compute in this precision.")
 @json_option
 def models(preset, image_px, words, models, device, precision, as_json):
-    "Parameters, multiply-adds, milliseconds and peak memory of every method, in turns; about 10 min on two cores."
+    "Measure parameters, multiply-adds, milliseconds and peak memory of every method, in about 10 min on two cores."
     counts = counts_in(words)
     from rs_zeroseg.evidence.race import machine, race
     from rs_zeroseg.model.registry import MODELS

@@ -34,12 +34,12 @@ MOST_WORDS = 24   # pictures at once
 
 
 def read_words(text:str) -> list[str]:   # 'road, tennis court'
-    """The words of a box.
+    """The words of a box, without the blanks around them.
 
     Raises
     ------
     ValueError
-        If there is none or there are too many, or one is no text or given twice."""
+        If there is no word or there are too many, or if one is given twice."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     check_words(words, "words")
     if len(words) > MOST_WORDS:
@@ -79,7 +79,7 @@ def read_source(
     place:Place=MIDDLE,     # what to see of a file
     size:int=256,           # side of a pocket scene
 )->tuple[torch.Tensor, np.ndarray|None]:   # (3,H,W) in [0,1], truth (H,W) or None
-    """An image to look at, at most 512 pixels a side.
+    """An image to look at (a file at most 512 pixels a side), and its truth where it is known.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def model_named(name:str) -> Segmenter:
 
 # %% ../../nbs/6_use/15_choices.ipynb #59759d8f
 def snapshots(run:str) -> list[Path]:
-    """The models that a run kept on its way, in their order.
+    """The folders of the models that a run kept during training, in the order of their steps.
 
     Raises
     ------

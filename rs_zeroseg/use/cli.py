@@ -26,7 +26,7 @@ def notebooks() -> Path:
     Raises
     ------
     ValueError
-        If the package was installed without it. Says what to do."""
+        If the package was installed without it. The message says what to do."""
     folder = Path(find_spec("rs_zeroseg").origin).parents[1]/"nbs"
     if not (folder/"index.ipynb").is_file():
         raise ValueError(f"{folder}: no notebooks here; clone the repository, "
@@ -45,7 +45,7 @@ def app_notebook(
     app:str,       # a key of `APPS`
     folder:Path,   # where to write it
 )->Path:
-    "A notebook whose only cell shows an explorer."
+    "Write a notebook whose only cell shows an explorer; returns its path."
     cell = dict(cell_type="code", id=app, metadata={}, execution_count=None, outputs=[], source=APPS[app])
     kernel = dict(name="python3", display_name="Python 3", language="python")
     notebook = dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
@@ -65,16 +65,16 @@ VOILA = (
 )
 
 
-@click.command(short_help="open the notebooks", epilog="Example:  rs_zeroseg lab",
+@click.command(short_help="Open the notebooks.", epilog="Example:  rs_zeroseg lab",
                context_settings=dict(ignore_unknown_options=True))
-@click.option("--app", type=click.Choice(list(APPS)), help="serve one explorer as a page, for a classroom")
+@click.option("--app", type=click.Choice(list(APPS)), help="Serve this explorer as a page, for a classroom.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def lab(app, options):
     """Open JupyterLab on the notebooks of this checkout, or with --app serve one explorer as a page.
 
-    OPTIONS are handed on to Jupyter or Voila, e.g. --no-browser. The page is for this machine only unless you say
+    OPTIONS are passed on to Jupyter or Voila, e.g. --no-browser. Only this machine can open the page, unless you give
     --Voila.ip=0.0.0.0. Every visitor gets a kernel of their own, which ends when the page is closed. There are at most
-    eight at a time, unless you say for instance --PageKernels.most=12; each needs about 1.2 GB and gets at most 3."""
+    eight at a time, unless you give for instance --PageKernels.most=12. Each needs about 1.2 GB and gets at most 3."""
     if app is None:
         jupyter = import_module("jupyterlab.labapp").LabApp
         jupyter.launch_instance([str(notebooks()), *options])

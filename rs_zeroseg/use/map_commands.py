@@ -38,38 +38,40 @@ if TYPE_CHECKING:
 # %% ../../nbs/6_use/23_map_commands.ipynb #4f9a270f
 FILE = click.Path(path_type=Path)
 LAYER_OPTIONS = (
-    click.option("--probabilities", type=FILE, help="also write one band of probability per word to this .tif"),
-    click.option("--vector", type=FILE, help="also polygons with area and probability, a .gpkg or .parquet"),
+    click.option("--probabilities", type=FILE, help="Also write one band of probability per word to this .tif."),
+    click.option("--vector", type=FILE,
+                 help="Also write polygons with area and probability to this .gpkg or .parquet."),
     click.option("--min-area", "min_area_m2", default=0., type=click.FloatRange(0), metavar="M2",
-                 help="leave smaller polygons out"),
+                 help="Leave out polygons that are smaller than this."),
     click.option("--simplify", "simplify_px", default=1., show_default=True, type=click.FloatRange(0), metavar="PX",
-                 help="edges of polygons; 0: along the pixels"),
-    click.option("--areas", type=FILE, help="also a table of hectares per word, a .csv"),
+                 help="Simplify the edges of polygons by this many pixels. With 0 they follow the pixels."),
+    click.option("--areas", type=FILE, help="Also write a table of hectares per word to this .csv."),
 )
 
 # %% ../../nbs/6_use/23_map_commands.ipynb #2000001b
-@click.command(short_help="map any words on an image",
+@click.command(short_help="Map any words on an image.",
                epilog='Example:  rs_zeroseg segment town.tif --words "building,road,water" --out map.tif')
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--words", required=True, help="what to look for, separated by commas")
+@click.option("--words", required=True, help="Look for these words, separated by commas.")
 @click.option("--out", required=True, type=click.Path(path_type=Path),
-              help="the map, a .tif: i for the i-th word, 0 none, 255 no data")
+              help="Write the map to this .tif: i is the i-th word, 0 none of them, 255 no data.")
 @threshold_option
 @checkpoint_option
 @clip_option
 @rsi_option
 @with_options(*LAYER_OPTIONS)
-@click.option("--preview", type=FILE, help="also a page with the map over the image, an .html")
+@click.option("--preview", type=FILE, help="Also write a page with the map over the image to this .html.")
 @with_options(*INPUT_OPTIONS)
 @click.option("--shifts", default=1, show_default=True, type=click.IntRange(1, 64),
-              help="mean over so many readings with a shifted patch grid; takes as many times as long")
-@click.option("--cluster", help="let a Dask cluster answer: tcp://HOST:PORT, or local:4 for four processes here")
+              help="Take the mean over this many readings with a shifted patch grid. The time grows as many times.")
+@click.option("--cluster",
+              help="Let a Dask cluster do the work: tcp://HOST:PORT, or local:4 for four processes on this machine.")
 @json_option
 def segment(images, words, out, checkpoint, clip_weights, rsi_weights, bands, stretch, nodata, crs, aoi, gsd, as_json,
             **how):
-    """Map WORDS on IMAGE into a georeferenced map, and other layers made from it.
+    """Make a georeferenced map of WORDS from IMAGE, and other layers from the map.
 
-    An image is a file of any size, a folder, a pattern, or any name that GDAL knows. Many become one map."""
+    An image is a file of any size, a folder, a pattern, or any name that GDAL knows. Several images become one map."""
     from rs_zeroseg.use import segment as task
     asked = asked_of(bands, stretch, nodata, crs, aoi, gsd)
     model = ready(checkpoint, clip_weights, rsi_weights)
@@ -93,17 +95,17 @@ def tell_map(result:dict, as_json:bool) -> None:
         click.echo("Note: areas of a map are no estimate of the areas on the ground; the table says why", err=True)
 
 # %% ../../nbs/6_use/23_map_commands.ipynb #406d9a92
-@click.command(short_help="keep what the model sees of an image, to ask later",
+@click.command(short_help="Keep the features of an image, to ask later.",
                epilog="Example:  rs_zeroseg encode town.tif --out town_features")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--out", required=True, type=FILE, help="the folder for the features")
+@click.option("--out", required=True, type=FILE, help="Write the features to this folder.")
 @checkpoint_option
 @clip_option
 @rsi_option
 @with_options(*INPUT_OPTIONS)
 @json_option
 def encode(images, out, checkpoint, clip_weights, rsi_weights, as_json, **asked):
-    "Keep the features of IMAGE (as for segment) in a folder; how large it will be is said first."
+    "Keep the features of IMAGE (as for segment) in a folder. The command first says how large it will be."
     from rs_zeroseg.use import ask as features
     how = asked_of(**asked)
     model = ready(checkpoint, clip_weights, rsi_weights)
@@ -112,13 +114,14 @@ def encode(images, out, checkpoint, clip_weights, rsi_weights, as_json, **asked)
     click.echo(json.dumps(result) if as_json else told.format(**result))
 
 
-@click.command(short_help="map words on an image that was encoded before",
+@click.command(short_help="Map words on an image that was encoded before.",
                epilog='Example:  rs_zeroseg ask town_features --words "orchard,lagoon" --out map.tif')
 @click.argument("folder", type=FILE)
-@click.option("--words", required=True, help="what to look for, separated by commas")
-@click.option("--out", required=True, type=FILE, help="the map, as for segment")
+@click.option("--words", required=True, help="Look for these words, separated by commas.")
+@click.option("--out", required=True, type=FILE, help="Write the map to this .tif, as for segment.")
 @threshold_option
-@click.option("--checkpoint", "--preset", "checkpoint", help="the model that has encoded; left out: found by its name")
+@click.option("--checkpoint", "--preset", "checkpoint",
+              help="Use this model, which has encoded the image. If left out, it is found by the name in FOLDER.")
 @clip_option
 @rsi_option
 @with_options(*LAYER_OPTIONS)
@@ -145,7 +148,7 @@ def demo_figure(
     heat,           # (K,h,w) in (0,1)
     what:str,       # what `heat` is, e.g. 'A_k of Eq. 9'
 ) -> "Figure":
-    "Image, map with legend, and one heat map per word with its tier."
+    "A figure of the image, the map with its legend, and one heat map per word with its tier."
     from matplotlib.figure import Figure
 
     from rs_zeroseg.data.show import show_attention, show_image, show_map
@@ -172,7 +175,7 @@ def look(
     path:Path,    # of the image
     words,        # (K) words
 ):                # -> image (3,H,W), heat (K,h,w) in (0,1), what the heat is
-    "The image of a file, and A_k (or, where a model has none, S_k) of each word."
+    "The image of a file, A_k of each word (S_k, if the model has no A_k), and the name of the map."
     import torch
 
     from rs_zeroseg.data.imagery import read_image
@@ -191,16 +194,16 @@ Next:
   how it works:    rs_zeroseg lab"""
 
 # %% ../../nbs/6_use/23_map_commands.ipynb #602c0ef9
-@click.command(short_help="a first map, in half a minute", epilog="Example:  rs_zeroseg demo --out demo")
+@click.command(short_help="Make a first map, in half a minute.", epilog="Example:  rs_zeroseg demo --out demo")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path),
-              help="folder for the scene, the map and the figure")
-@click.option("--seed", type=click.IntRange(0), help="draw another scene")
+              help="Write the scene, the map and the figure to this folder.")
+@click.option("--seed", type=click.IntRange(0), help="Draw the scene of this seed instead of the default one.")
 @checkpoint_option
 @clip_option
 @rsi_option
 @json_option
 def demo(out, seed, checkpoint, clip_weights, rsi_weights, as_json):
-    "Draw a scene, segment it by five base words, a novel and an unseen one, and write scene, map and figure to OUT."
+    "Draw a scene, map five base words, a novel and an unseen one on it, and write scene, map and figure to OUT."
     import_module("matplotlib")                            # found missing before anything is written
     import rasterio
 
@@ -243,17 +246,24 @@ def to_json(value) -> str:
 
 # %% ../../nbs/6_use/23_map_commands.ipynb #6u09pr01
 PAIR_OPTIONS = (
-    click.option("--images", type=click.Path(path_type=Path), help="folder of images"),
-    click.option("--masks", type=click.Path(path_type=Path), help="folder with a mask of the same name for each"),
-    click.option("--labels", type=click.Path(path_type=Path), help="labels.json: name, synonyms, novel by mask value"),
+    click.option("--images", type=click.Path(path_type=Path), help="Read the images of this folder."),
+    click.option("--masks", type=click.Path(path_type=Path), help="Read a mask of the same name for each image here."),
+    click.option("--labels", type=click.Path(path_type=Path),
+                 help="Read the category of each mask value from this file."),
     click.option("--data", type=click.Path(path_type=Path),
-                 help="folder that holds all three, as data_scripts/ makes it"),
-    click.option("--words", help="other words for the categories, in the order of labels.json, separated by commas"),
+                 help="Read all three from this folder, as data_scripts/ makes it."),
+    click.option("--words",
+                 help="Use these words for the categories, in the order of labels.json, separated by commas."),
 )
 
 
 def pairs_of(images:Path|None, masks:Path|None, labels:Path|None, data:Path|None):   # -> `FolderDataset`
-    "The pairs that the options name; UsageError if something is missing."
+    """The images with masks that the options name.
+
+    Raises
+    ------
+    UsageError
+        If neither `data` nor all three others are given."""
     from rs_zeroseg.data.imagery import FolderDataset
     if data is not None:
         images, masks, labels = data/"images", data/"masks", data/"labels.json"
@@ -262,26 +272,29 @@ def pairs_of(images:Path|None, masks:Path|None, labels:Path|None, data:Path|None
     return FolderDataset(images, masks, labels)
 
 # %% ../../nbs/6_use/23_map_commands.ipynb #20000026
-@click.command(short_help="how good are the maps?",
+@click.command(short_help="Measure how good the maps are.",
                epilog="Example:  rs_zeroseg evaluate --data data/flair/test --checkpoint runs/paper/model")
 @with_options(*PAIR_OPTIONS)
-@click.option("--pocket", is_flag=True, help="the five pocket domains instead of a folder")
-@click.option("-n", "--n", "n", default=40, show_default=True, type=click.IntRange(1), help="scenes per pocket domain")
+@click.option("--pocket", is_flag=True, help="Use the five pocket domains instead of a folder.")
+@click.option("-n", "--n", "n", default=40, show_default=True, type=click.IntRange(1),
+              help="Draw this many scenes per pocket domain.")
 @click.option("--seed", default=1_000_000, show_default=True, type=click.IntRange(0),
-              help="of the first pocket scene; those of the training start at 0")
+              help="Begin with the pocket scene of this seed. The scenes of the training start at 0.")
 @checkpoint_option
 @clip_option
 @rsi_option
 @click.option("--threshold", default=0., show_default=True, type=click.FloatRange(0, 1),
-              help="probability below which a pixel is none of the words, and so a miss")
+              help="Call a pixel none of the words, which is a miss, if every probability is below this value.")
 @protocol_option
 @miou_option
 @json_option
 def evaluate(images, masks, labels, data, words, pocket, n, seed, checkpoint, clip_weights, rsi_weights, threshold,
              protocol, miou_rule, as_json):
-    """mIoU of all, base and novel words on a folder with masks, or on the pocket domains (--pocket); percent.
+    """Measure mIoU in percent over all, base and novel words, on a folder with masks or on the pocket domains
+    (--pocket).
 
-    With --pocket also A_k's average precision (AP, beside its chance) and AUROC per tier of words."""
+    With --pocket the command also gives, for each tier of words, the average precision (AP) of A_k beside its chance,
+    and AUROC, the probability that A_k is higher on a pixel of the word than on another one."""
     if pocket:
         if (protocol, miou_rule) != ("native", "present"):
             raise click.UsageError("--protocol and --miou are for a folder; pocket scenes are read as they are")
@@ -318,7 +331,7 @@ def attention_table(results:list[dict]) -> str:   # of `evaluate_pocket`, of a m
 
 
 def tell(report) -> str:
-    "The scores of a folder for a person: one row per word, then the means, and how they were made."
+    "The scores of a folder as text: one row per word, then the means, the protocol and the rule of the mean."
     said = report.as_dict()
     shown = ("mIoU", "base", "novel", "pixel_accuracy", "threshold")
     means = [f"{k} {said[k]:.1f}" for k in shown if said[k] is not None]

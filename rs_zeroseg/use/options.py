@@ -33,7 +33,7 @@ def foreseen(
 
 
 def one_line(message:Warning|Exception|str) -> str:
-    "A message without its line ends, and with the code of each character that a terminal would obey."
+    "A message in one line; a control character, which could change the terminal, is written as its code."
     return shown(" ".join(str(message).split()))
 
 # %% ../../nbs/6_use/22_options.ipynb #6u08000d
@@ -59,7 +59,7 @@ def missing_extra(
 
 # %% ../../nbs/6_use/22_options.ipynb #5d8e0004
 class CtrlC:
-    "While the block runs, `pressed` says whether Ctrl-C was pressed. It raises KeyboardInterrupt as ever."
+    "During the block `pressed` says whether Ctrl-C was pressed, which still raises KeyboardInterrupt."
     def __enter__(self):
         self.pressed = False
         here = threading.current_thread() is threading.main_thread()
@@ -78,7 +78,7 @@ class CtrlC:
 
 # %% ../../nbs/6_use/22_options.ipynb #20000005
 class OneLine:
-    "For a click command or group: it ends with 2 and one line on bad input, and with 130 when interrupted."
+    "A click command or group with this class ends with 2 and one line on bad input, and with 130 on Ctrl-C."
     def invoke(self, ctx:click.Context):
         "Run the command and translate its warnings and errors."
         with warnings.catch_warnings(), CtrlC() as ctrl_c:
@@ -109,11 +109,11 @@ class OneLine:
 
 
 class Commands(OneLine, click.Group):
-    "A group whose commands end so."
+    "A group whose commands end as `OneLine` says."
 
 
 class Command(OneLine, click.Command):
-    "A command of another program's group that ends so."
+    "A command for the group of another program that ends as `OneLine` says."
 
 # %% ../../nbs/6_use/22_options.ipynb #20000009
 def split_words(
@@ -147,7 +147,7 @@ def table(
 def word_rows(
     result:dict,   # from `raster.segment`
 )->list[dict]:     # word, tier, share in percent
-    "What `segment` found, largest first: each word, where the pocket model has met it, its share of the area."
+    "The words of a map, largest first, each with its tier and its share of the area, and last the rest."
     shares = {word: share for word, share in result["share"].items() if word != "none"}
     rows = [{"word": w, "tier": tier(w), "area %": 100*shares[w]} for w in sorted(shares, key=shares.get, reverse=True)]
     return rows + [{"word": "(none of these)", "tier": "", "area %": 100*result["share"]["none"]}]
@@ -155,34 +155,48 @@ def word_rows(
 # %% ../../nbs/6_use/22_options.ipynb #2000001a
 checkpoint_option = click.option(
     "--checkpoint", "--preset", "checkpoint", default="pocket", show_default=True,
-    help="pocket, pocket-zero-shot, base, base-b32, paper, a checkpoint folder or a hub id")
+    help="Use this model: pocket, pocket-zero-shot, base, base-b32, paper, a checkpoint folder or a hub id.")
 clip_option = click.option(
     "--clip-weights", default="hub", show_default=True, metavar="FILE",
-    help="CLIP's weights, where needed: a local file instead of the hub")
+    help="Read the weights of CLIP, where they are needed, from this file instead of the hub.")
 rsi_option = click.option(
-    "--rsi-weights", default="hub", show_default=True, metavar="FILE", help="the same for the remote-sensing encoder")
+    "--rsi-weights", default="hub", show_default=True, metavar="FILE",
+    help="Read the weights of the remote-sensing encoder from this file instead of the hub.")
 threshold_option = click.option(
     "--threshold", type=click.FloatRange(0, 1),
-    help="probability below which a pixel is none of the words; 0: never none; left out: the model's own")
-json_option = click.option("--json", "as_json", is_flag=True, help="print JSON and nothing else")
+    help="Call a pixel none of the words if every probability is below this value. With 0 no pixel is none. If left "
+         "out, the model's own threshold holds.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 # %% ../../nbs/6_use/22_options.ipynb #d6f437fe
 INPUT_OPTIONS = (
-    click.option("--bands", metavar="R,G,B", help="which bands are red, green and blue, as 4,3,2; one: a grey band"),
+    click.option("--bands", metavar="R,G,B",
+                 help="Take these bands as red, green and blue, e.g. 4,3,2. One number is a grey band."),
     click.option("--stretch", default="auto", show_default=True, metavar="LOW,HIGH",
-                 help="values that become black and full; percent: 2nd to 98th; none: all that the type can hold"),
-    click.option("--nodata", metavar="VALUE", help="value of pixels that hold nothing; none: all hold something"),
-    click.option("--crs", metavar="CRS", help="of the map, as EPSG:32631; left out: that of the first file"),
-    click.option("--aoi", metavar="AREA", help="left,bottom,right,top in the image's CRS, or a file of polygons"),
-    click.option("--gsd", metavar="METRES", help="resample what the model sees to so many metres per pixel; auto: to "
-                                                 "those it was made for; left out: as it is"),
+                 help="Make LOW black and HIGH full brightness. With percent these are the 2nd and 98th percentile, "
+                      "with none they are the limits of the data type."),
+    click.option("--nodata", metavar="VALUE",
+                 help="Treat pixels with this value as empty. With none every pixel holds data."),
+    click.option("--crs", metavar="CRS",
+                 help="Make the map in this coordinate system, e.g. EPSG:32631. If left out, it is that of the first "
+                      "file."),
+    click.option("--aoi", metavar="AREA",
+                 help="Map only this area: left,bottom,right,top in the image's CRS, or a file of polygons."),
+    click.option("--gsd", metavar="METRES",
+                 help="Resample what the model sees to this many metres per pixel. With auto it is the value that the "
+                      "model was made for. If left out, nothing is resampled."),
 )
 
 
 def asked_of(
     bands:str|None, stretch:str, nodata:str|None, crs:str|None, aoi:str|None, gsd:str|None,   # as typed
 ) -> "Asked":
-    "What `INPUT_OPTIONS` say; ValueError if one of them makes no sense."
+    """The values of `INPUT_OPTIONS` as an `Asked`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not valid."""
     from rs_zeroseg.data.bands import look_of
     from rs_zeroseg.use.source import Asked, gsd_of
     return Asked(look_of(bands, stretch, nodata), crs, aoi, gsd_of(gsd))
@@ -191,18 +205,23 @@ def asked_of(
 POLICIES = click.Choice(["freeze", "attention", "full", "qv"])   # keys of `freezing.POLICIES`, which would need torch
 clip_policy = click.option(
     "--clip", type=POLICIES,
-    help="what of the VLM stream learns (Table 3); left out: as the method does, 'attention' for RS-ZeroSeg")
-rsi_policy = click.option("--rsi", type=POLICIES, help="the same for the RSI stream; 'freeze' for RS-ZeroSeg")
+    help="Train these parts of the VLM stream (Table 3). If left out, the method decides; for RS-ZeroSeg it is "
+         "'attention'.")
+rsi_policy = click.option(
+    "--rsi", type=POLICIES,
+    help="Train these parts of the RSI stream. If left out, the method decides; for RS-ZeroSeg it is 'freeze'.")
 
 # %% ../../nbs/6_use/22_options.ipynb #6u08pr01
 # keys of `protocols.PROTOCOLS` and of `metrics.MIOU_RULES`, which would need torch
 PROTOCOLS, MIOU_RULES = click.Choice(["native", "gsnet"]), click.Choice(["present", "predicted-too"])
 protocol_option = click.option(
     "--protocol", default="native", show_default=True, type=PROTOCOLS,
-    help="how an image is read: native: its own pixels, in blocks; gsnet: 640 x 640 in windows, as for Table 1")
+    help="Read an image in this way. native reads its own pixels in blocks; gsnet resizes it to 640 x 640 and reads "
+         "windows, as for Table 1.")
 miou_option = click.option(
     "--miou", "miou_rule", default="present", show_default=True, type=MIOU_RULES,
-    help="mean over the categories in the masks; predicted-too: one that is predicted and in no mask counts as 0")
+    help="Take the mean over these categories. present counts those in the masks; with predicted-too one that is "
+         "predicted and in no mask counts as 0.")
 
 # %% ../../nbs/6_use/22_options.ipynb #6u08pr03
 def with_options(*options):
@@ -219,7 +238,7 @@ def ready(
     clip_weights:str="hub",
     rsi_weights:str="hub",
 ) -> "Segmenter":
-    "A model to be asked, on the GPU if there is one."
+    "The model of that name, on the GPU if there is one."
     import torch
 
     from rs_zeroseg.model.checkpoint import load

@@ -24,7 +24,7 @@ from .widgets import Picture, bars, heat_picture, in_colours, to_webp
 # %% ../../nbs/6_use/16_pictures.ipynb #a81fe53c
 @dataclass
 class Sight:
-    "What is looked at."
+    "An image as one model has read it, or two models."
     reading:Reading               # of an image
     source:str                    # the seed of a scene, or the path of an image
     place:Place=MIDDLE            # what is seen of a file
@@ -34,7 +34,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class View:
-    "How it is shown."
+    "Which maps are shown, and in which colours."
     label:str               # one of `VIEWS`
     field:str               # of `WordMaps`, what `VIEWS` says of the label
     colours:str="magma"     # one of `COLOUR_MAPS`
@@ -95,7 +95,7 @@ def _once(
 # %% ../../nbs/6_use/16_pictures.ipynb #743039fe
 @patch
 def forget(self:PictureGrid) -> None:
-    "Another reading: all pictures are drawn anew."
+    "Draw all pictures again, to be called after the reading has changed."
     self.drawn = {}
 
 # %% ../../nbs/6_use/16_pictures.ipynb #f422f090
@@ -207,7 +207,7 @@ def draw_difference(
     b:str,                # word that is taken away
     field:str,            # of `WordMaps`
 )->None:
-    "The map of one word minus that of another."
+    "Draw the map of one word minus that of another."
     of_a, of_b = (getattr(maps, field) for maps in reading.ask([a, b]))
     caption = f"{a} (orange) minus {b} (purple)"
     alt = f"mean difference {np.mean(of_a - of_b):+.2f}"

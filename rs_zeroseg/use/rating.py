@@ -46,7 +46,7 @@ def order_for(
     rater:str,                # code of the rater
     items:Sequence[Item],
 )->list[tuple[Item, list[str]]]:   # item, and its models in the order of the letters A, B, C
-    """The order in which a rater sees the images, and the models behind the letters. The same whenever it is asked for.
+    """The order in which a rater sees the images, and the models behind the letters. It is the same at each call.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def _scores(lines:Sequence[str]) -> dict[tuple[str, str, str], int]:
 
 # %% ../../nbs/6_use/21_rating.ipynb #24000008
 class Answers:
-    "What one rater has said, on disk from the moment it is said."
+    "The scores of one rater; each is written to disk as soon as it is given."
     def __init__(
         self,
         folder:str|Path,    # is made if it is missing
@@ -130,7 +130,7 @@ def _alpha(part:pd.DataFrame) -> float:
 def agreement(
     ratings:pd.DataFrame,   # from `read_ratings`
 )->pd.Series:               # criterion -> Krippendorff's alpha; nan for one rater, or where all scores are equal
-    "How far the raters agree, ordinal."
+    "Krippendorff's alpha (ordinal) of each criterion: how far the raters agree."
     return pd.Series({criterion: _alpha(part) for criterion, part in ratings.groupby("criterion")}, dtype=float)
 
 # %% ../../nbs/6_use/21_rating.ipynb #24000015

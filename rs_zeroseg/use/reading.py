@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torchmetrics.functional.classification import binary_average_precision
 
-from ..data.show import show_attention, show_image, show_map
+from ..data.show import NONE_COLOUR, colours_for, show_attention, show_image, show_map
 from ..data.vocab import CATEGORIES, caption_words, tier, unseen_words
 from ..model.segmenter import Segmenter, to_image
 
@@ -171,20 +171,29 @@ def _average_precision(scores:np.ndarray, there:np.ndarray) -> float:   # (H,W) 
     target = torch.from_numpy(there.astype(np.int64).ravel())
     return 100*float(binary_average_precision(predicted, target))
 
-# %% ../../nbs/6_use/14_reading.ipynb #1900001b
+# %% ../../nbs/6_use/14_reading.ipynb #e6fc2f76
 VIEWS = {"A_k, where it looks": "attention", "S_k, how probable": "probability"}   # label -> field of WordMaps
 
 
+def _add_legend(fig:"Figure", words:Sequence[str]) -> None:
+    "Below a figure, the colours of its map."
+    from matplotlib.patches import Patch
+    colours = zip([*words, "none of the words"], [*colours_for(words), NONE_COLOUR])
+    handles = [Patch(facecolor=colour, edgecolor="black", label=word) for word, colour in colours]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2*(1 + len(words)))
+
+# %% ../../nbs/6_use/14_reading.ipynb #1900001b
 def draw(
     reading:Reading,
     words:Sequence[str],
     threshold:float=.5,    # of the map, 0 to 1
 )->"Figure":
-    "Image and map, then A_k and S_k of each word, as a figure."
+    "Image and map, then A_k, S_k and (where it is known) the truth of each word, as a figure."
     import matplotlib.pyplot as plt
     maps = reading.ask(words)
     fields = [field for field in VIEWS.values() if getattr(maps[0], field) is not None]
-    rows, columns = len(fields), 1 + len(words)
+    known = reading.truth is not None
+    rows, columns = len(fields) + known, 1 + len(words)
     size = 2.9*columns, 2.7*rows
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
 
@@ -193,10 +202,16 @@ def draw(
     if rows > 1:
         labels = reading.labels(words, threshold)
         show_map(labels, words, ax=axes[1, 0], legend=False).set_title(f"map, threshold {threshold:.2f}")
+        _add_legend(fig, words)
+    for ax in axes[2:, 0]:
+        ax.axis("off")
 
     # a column for each word, a row for each kind of map
     for field, row in zip(fields, axes):
         letter = "A" if field == "attention" else "S"
         for word, of_word, ax in zip(words, maps, row[1:]):
             show_attention(reading.image, getattr(of_word, field), f"{letter}: {word} ({tier(word)})", ax)
+    for word, ax in zip(words, axes[-1, 1:] if known else ()):
+        ax.imshow(where_named(reading.truth, word), cmap="gray", vmin=0, vmax=1)
+        ax.set(title=f"truth: {word} is white", xticks=[], yticks=[])
     return fig

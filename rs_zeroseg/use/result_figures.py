@@ -48,7 +48,7 @@ METRICS = {"all words": "mIoU", "base words": "base", "novel words": "novel", "u
 def columns_of(
     table:str,      # a value of `EXPLORERS`
 )->list[str]:       # empty for Figure 3, whose values cannot be read
-    "What can be chosen: data sets, or what Figure 4 shows."
+    "The columns of a table: data sets, or the quantities of Figure 4."
     return [] if table == "figure3" else list(wide(table).columns)
 
 
@@ -154,7 +154,7 @@ def _grid(ax:Axes, values:dict[str, float], title:str, colour_map:str) -> None:
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #ee22925e
 def _we_say(table:str, own:pd.DataFrame, metric:str) -> str:
-    "What our side of a picture is."
+    "The title of our side: its scale, its words, and the number of its runs."
     if own.empty:
         return "ours: no runs"
     if table == "figure4":
@@ -199,7 +199,7 @@ def _draw_points(table:str, title:str, paper:pd.Series, own:pd.DataFrame, we_say
     if table == "table6":
         for ax in axes:
             ax.set_xlabel("lambda of Eq. 13")
-    if table in ROWS:
+    if table in ROWS or table == "table4":
         axes[1].set_ylabel(f"pocket {title}")
     return fig
 
@@ -215,7 +215,7 @@ def draw_results(
     records:list[dict],     # from `read_ledger`
     metric:str="mIoU",      # of the ledger
 )->Figure:
-    "The paper's numbers of one column and ours, each said to be what it is."
+    "The paper's numbers of one column beside ours; the titles say how each side was measured."
     if table == "figure3":
         return readable(_draw_text(NOTHING_TO_DRAW))
     paper, own = paper_side(table, column), our_side(table, column, records, metric)
@@ -259,7 +259,7 @@ def draw_run(record:dict) -> Figure:   # a line of the ledger
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #e026f30a
 def tell_run(record:dict) -> str:
-    "A run in one line: what differs from the default, seed, scores, time."
+    "A run in one line: its differences from the default setting, its seed, mean mIoU and time."
     default = asdict(Setting())
     setting = record["setting"]
     changed = [f"{k} {v}" for k, v in setting.items() if v != default[k] and k != "seed"]

@@ -41,7 +41,7 @@ class Cancelled(Exception):
 
 # %% ../../nbs/6_use/19_results.ipynb #fafaf1d3
 class ShortRun(widgets.VBox):
-    "A button that makes a small run, a bar that shows how far it is, and a button that stops it."
+    "A button that starts a small run, a bar that shows its progress, and a button that stops it."
     def __init__(
         self,
         setting:Callable[[], Setting],       # what to run, asked when the button is pressed
@@ -102,7 +102,7 @@ def _step(self:ShortRun, step:int) -> None:
 
 @patch
 def _work(self:ShortRun, setting:Setting) -> None:
-    "Make the run, and say how it ended."
+    "Make the run, and say in `said` how it ended."
     try:
         record = self.train(setting, n=3, progress=False, after_step=self._step)
         self.said.value = html.escape(tell_run(record))
@@ -121,7 +121,7 @@ class ResultsExplorer(widgets.VBox):
         self,
         table:str="table3",              # a value of `EXPLORERS`
         train:Callable[..., dict]=run,   # makes a small run; another one in tests
-        files:bool=True,                 # are runs kept in the ledger of this machine? Not on a page for others
+        files:bool=True,                 # keep runs in the ledger of this machine? Not on a page for others
     ):
         super().__init__()
         self.add_class("rs-results")
@@ -188,7 +188,7 @@ def _draw(self:ResultsExplorer, _=None) -> None:
     self.picture.alt = f"{self.table.label}, {column}: paper {paper}; ours {own}"
 
 # %% ../../nbs/6_use/19_results.ipynb #446e1918
-# what runs of a row share
+# the fields of a setting that all runs of a row share
 SAME = tuple(field.name for field in fields(Setting) if field.name not in ("seed", "steps", "scenes"))
 NO_RUN = -1   # not None: ipywidgets takes that for "nothing is chosen", and the box would be empty
 

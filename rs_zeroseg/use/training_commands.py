@@ -28,37 +28,39 @@ from rs_zeroseg.use.options import (
 # %% ../../nbs/6_use/24_training_commands.ipynb #20000030
 out_option = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path),
-    help="folder for checkpoints; a run found there is resumed")
-seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+    help="Write checkpoints to this folder. A run that is there is resumed.")
+seed_option = click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Draw all random numbers from this seed.")
 dubai_option = click.option(
     "--dubai", type=click.Path(path_type=Path),
-    help="folder of the Dubai tiles (data_scripts/dubai.py); left out: pocket scenes only")
+    help="Also train on the Dubai tiles in this folder (data_scripts/dubai.py). If left out, only on pocket scenes.")
 model_option = click.option(
     "--model", default="rs-zeroseg", show_default=True,
-    help="rs-zeroseg, or a baseline: cat-seg, gsnet, sed, ebseg, scan")
+    help="Train this model: rs-zeroseg, or one of the baselines cat-seg, gsnet, sed, ebseg, scan.")
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #75150738
-@click.command(short_help="get the pocket's text encoder, once", epilog="Example:  rs_zeroseg fetch text")
+@click.command(short_help="Get the text encoder of the pocket models, once.", epilog="Example:  rs_zeroseg fetch text")
 @click.argument("what", type=click.Choice(["text"]))
 @click.option("--from", "folder", type=click.Path(path_type=Path),
-              help="folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2; asks no network")
+              help="Copy model.safetensors and tokenizer.json of all-MiniLM-L6-v2 from this folder, without a network.")
 def fetch(what, folder):
-    """Get the text encoder of the pocket models (91 MB), if it is not here yet. The first word would do the same.
+    """Get the text encoder of the pocket models (91 MB), if it is not here yet.
 
-    Its two files are known by their SHA-256; others are refused. Afterwards nothing asks the network."""
+    Without this command the first word that is encoded would get it. The two files are checked by their SHA-256, and
+    others are refused. Afterwards no command of the pocket models needs a network."""
     from rs_zeroseg.model.pocket_text import fetch_text
     click.echo(f"{what} encoder in {fetch_text(folder)}")
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000a
-@click.command(short_help="make the pocket encoders", epilog="Example:  rs_zeroseg pretrain --out runs/pretrain")
+@click.command(short_help="Make the pocket encoders.", epilog="Example:  rs_zeroseg pretrain --out runs/pretrain")
 @out_option
 @dubai_option
 @click.option("--images", type=click.Path(path_type=Path),
-              help="folder of real images without words, half of what the RSI stream sees (data_scripts/pictures.py)")
+              help="Take half of the images for the RSI stream from this folder (data_scripts/pictures.py).")
 @seed_option
 @click.option("--vlm", default="pocket", show_default=True,
               type=click.Choice(["pocket-small", "pocket-medium", "pocket"]),
-              help="size of the VLM; the smaller ones are for Table 5")
+              help="Make a VLM of this size. The smaller ones are for Table 5.")
 def pretrain(out, dubai, images, seed, vlm):
     """Make both pocket encoders from a seed, in about 40 min on one core.
 
@@ -70,18 +72,19 @@ def pretrain(out, dubai, images, seed, vlm):
     click.echo(f"encoders in {made}\nNext:  rs_zeroseg train --encoders {out} --out runs/pocket")
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000b
-@click.command(short_help="train the pocket segmentation",
+@click.command(short_help="Train the pocket segmentation.",
                epilog="Example:  rs_zeroseg train --encoders runs/pretrain --out runs/pocket")
 @out_option
 @click.option("--encoders", default="runs/pretrain", show_default=True, type=click.Path(path_type=Path),
-              help="folder that `pretrain` made")
+              help="Take the encoders from this folder, which `pretrain` made.")
 @dubai_option
-@click.option("--steps", type=click.IntRange(1), help="optimiser steps; left out: the preset's")
+@click.option("--steps", type=click.IntRange(1),
+              help="Make this many optimiser steps. If left out, the preset decides.")
 @model_option
 @clip_policy
 @rsi_policy
 @click.option("--snapshots", default=0, show_default=True, type=click.IntRange(0),
-              help="also keep the model this many times on the way, to watch A_k form in the attention explorer")
+              help="Keep the model this many times during training, to see in the attention explorer how A_k forms.")
 @seed_option
 def train(out, encoders, dubai, steps, model, clip, rsi, snapshots, seed):
     "Train RS-ZeroSeg, or a baseline, on the pixel labels of the base categories, in about 5 min on two cores."
@@ -101,11 +104,16 @@ def train(out, encoders, dubai, steps, model, clip, rsi, snapshots, seed):
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e
 TABLES = ("table1", "table2", "table3", "table6", "figure3", "design")   # keys of `tables.ROWS`, which would need torch
 ledger_option = click.option("--ledger", default="runs/ledger.jsonl", show_default=True,
-                             type=click.Path(dir_okay=False, path_type=Path), help="where runs are added")
+                             type=click.Path(dir_okay=False, path_type=Path), help="Add finished runs to this file.")
 
 
 def part_of(text:str) -> tuple[int, int]:
-    "'2/3' -> (2, 3). ValueError if it is no part of a whole."
+    """'2/3' -> (2, 3).
+
+    Raises
+    ------
+    ValueError
+        If the text is no part of a whole."""
     part, _, parts = text.partition("/")
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise ValueError(f"--shard {text}: give a part of a whole, e.g. 1/3, 2/3 or 3/3")
@@ -113,7 +121,7 @@ def part_of(text:str) -> tuple[int, int]:
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e0
 def mean_table(names, records) -> str:
-    "The means of some tables over the data sets, as text."
+    "The rows of some tables with their mean over the data sets, as text."
     from rs_zeroseg.evidence import tables
     from rs_zeroseg.evidence.paper import label_of
     rows = []
@@ -123,22 +131,24 @@ def mean_table(names, records) -> str:
     return table(rows)
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e1
-@click.command(short_help="make the runs behind the tables", epilog="Example:  rs_zeroseg sweep table6 --seeds 3")
+@click.command(short_help="Make the runs behind the tables.", epilog="Example:  rs_zeroseg sweep table6 --seeds 3")
 @click.argument("name", metavar="TABLE", type=click.Choice([*TABLES, "all"]))
-@click.option("--seeds", type=click.IntRange(1), help="runs per row; left out: 5 for Tables 1, 2, 3 and 6, else 3")
+@click.option("--seeds", type=click.IntRange(1),
+              help="Make this many runs per row. If left out: 5 for Tables 1, 2, 3 and 6, else 3.")
 @ledger_option
-@click.option("--jobs", type=click.IntRange(1), help="runs side by side; left out: what is fastest here, by a trial")
-@click.option("--shard", default="1/1", show_default=True, help="make only part i of n, as 'i/n'")
-@click.option("--dry-run", is_flag=True, help="say what is missing and how long it takes, and stop")
+@click.option("--jobs", type=click.IntRange(1),
+              help="Make this many runs at a time. If left out, a trial finds the fastest number.")
+@click.option("--shard", default="1/1", show_default=True, help="Make only part i of n, given as 'i/n'.")
+@click.option("--dry-run", is_flag=True, help="Say what is missing and how long it takes, and stop.")
 @click.option("--preset", default="pocket", show_default=True, type=click.Choice(["pocket", "paper"]),
-              help="paper: list the commands for a workstation (with --dry-run)")
+              help="With paper, list the commands for a workstation (needs --dry-run).")
 @click.option("--step-seconds", type=click.FloatRange(0, min_open=True),
-              help="with --preset paper: seconds of a step of the paper's batch, from `rs_zeroseg bench step`")
+              help="With --preset paper: take this time per step of the paper's batch, from `rs_zeroseg bench step`.")
 def sweep(name, seeds, ledger, jobs, shard, dry_run, preset, step_seconds):
     """Train a pocket model for each row of TABLE and each seed that the ledgers lack: table1, table2, table3, table6,
     figure3, design or all.
 
-    A finished run is added to LEDGER at once, so the same command goes on after a kill."""
+    A finished run is added to LEDGER at once, so after an interruption the same command makes only the rest."""
     from rs_zeroseg.evidence import ledger as ledgers
     from rs_zeroseg.evidence import sweep as sweeps
     names, part = TABLES if name == "all" else (name,), part_of(shard)
@@ -177,15 +187,15 @@ def paper_list(name, seeds, step_seconds) -> str:
     return "\n".join([*lines, hours])
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10sw04
-@click.group(short_help="the runs behind the tables", epilog="Example:  rs_zeroseg ledger status")
+@click.group(short_help="Look at the runs behind the tables.", epilog="Example:  rs_zeroseg ledger status")
 def ledger():
-    "Look at the runs of the ledgers, or put ledgers of several machines together."
+    "Look at the runs of the ledgers, or merge the ledgers of several machines."
 
 
-@ledger.command(short_help="how many runs there are", epilog="Example:  rs_zeroseg ledger status")
+@ledger.command(short_help="Count the runs.", epilog="Example:  rs_zeroseg ledger status")
 @ledger_option
 def status(ledger):
-    "Say for each table how many runs there are and how many are missing, in LEDGER and the package's own."
+    "Say for each table how many runs are in LEDGER and in the package's own ledger, and how many are missing."
     from rs_zeroseg.evidence import ledger as ledgers
     from rs_zeroseg.evidence import sweep as sweeps
     records = ledgers.read_ledger(ledgers.LEDGER, ledger)
@@ -199,12 +209,12 @@ def status(ledger):
     click.echo(f"{sum(map(ledgers.is_stale, records))} runs are of another recipe and do not count")
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10sw040
-@ledger.command(short_help="several ledgers as one",
+@ledger.command(short_help="Merge several ledgers into one.",
                 epilog="Example:  rs_zeroseg ledger merge a.jsonl b.jsonl --out c.jsonl")
 @click.argument("ledgers", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="the new ledger")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Write this new ledger.")
 def merge(ledgers, out):
-    "Put LEDGERS together into a new file. A run that stands in several of them is written once."
+    "Merge LEDGERS into a new file. A run that is in several of them is written once."
     from rs_zeroseg.evidence.ledger import merge
     click.echo(f"{merge(ledgers, out)} runs in {out}")
 
@@ -212,67 +222,73 @@ def merge(ledgers, out):
 # keys of `segmenter.ABLATIONS`, which would need torch
 ABLATION_ROWS = ["Ours", "w/o MS-CAM", "w/o CARH", "Base DSFE"]
 MODEL_OPTIONS = (
-    click.option("--preset", default="paper", show_default=True, help="paper, base, base-b32, or pocket to try it"),
+    click.option("--preset", default="paper", show_default=True,
+                 help="Train this preset: paper, base, base-b32, or pocket to try it."),
     model_option,
     clip_policy,
     rsi_policy,
     click.option("--ablation", default="Ours", show_default=True, type=click.Choice(ABLATION_ROWS),
-                 help="a row of Table 2, for RS-ZeroSeg"),
+                 help="Train this row of Table 2, for RS-ZeroSeg."),
     click.option("--no-cosine", is_flag=True,
-                 help="Eq. 9 as it was first read: without the cosine of F_VLM and the words, for RS-ZeroSeg"),
+                 help="Leave the cosine of F_VLM and the words out of Eq. 9, as we first read it, for RS-ZeroSeg."),
     click.option("--to-the-letter", is_flag=True,
-                 help="Eq. 10 to the letter: a score of its own, not a correction of Eq. 9's, for RS-ZeroSeg"),
-    click.option("--lam", default=.2, show_default=True, type=click.FloatRange(0), help="lambda of Eq. 13"),
+                 help="Take Eq. 10 literally, as a new score and not as a correction of Eq. 9, for RS-ZeroSeg."),
+    click.option("--lam", default=.2, show_default=True, type=click.FloatRange(0),
+                 help="Weight the second loss by this lambda of Eq. 13."),
     # keys of `finetune.IGNORED`, which would need torch
     click.option("--ignored", default="out", show_default=True, type=click.Choice(["out", "negative"]),
-                 help="ignored pixels: left out, or a 'no' to every word, as in GSNet's and CAT-Seg's code"),
+                 help="Leave ignored pixels out, or take them as a 'no' to every word, as the code of GSNet and "
+                      "CAT-Seg does."),
 )
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u100011
 precision_option = click.option(
     "--precision", default="auto", show_default=True, type=click.Choice(["auto", "no", "bf16", "fp16"]),
-    help="auto: 16 bit where the hardware multiplies it natively")
+    help="Compute in this precision. auto takes 16 bit where the hardware multiplies it natively.")
 PLAN_OPTIONS = (
-    click.option("--steps", default=30_000, show_default=True, type=click.IntRange(1), help="optimiser steps"),
+    click.option("--steps", default=30_000, show_default=True, type=click.IntRange(1),
+                 help="Make this many optimiser steps."),
     click.option("--batch-size", default=4, show_default=True, type=click.IntRange(1),
-                 help="images per step, over all GPUs"),
+                 help="Take this many images per step, over all GPUs."),
     click.option("--accumulate", default=1, show_default=True, type=click.IntRange(1),
-                 help="read a step's images in this many parts, to save memory"),
+                 help="Read the images of a step in this many parts, to save memory."),
     click.option("--lr", default=2e-4, show_default=True, type=click.FloatRange(0, min_open=True),
-                 help="peak learning rate of the new modules"),
+                 help="Let the learning rate of the new modules rise to this peak."),
     click.option("--rsi-multiplier", default=.01, show_default=True, type=click.FloatRange(0),
-                 help="learning rate of the RSI stream, where it learns, as a multiple of the new modules'"),
+                 help="Multiply the learning rate of the new modules by this for the RSI stream, where it learns."),
     click.option("--rsi-from", default=0, show_default=True, type=click.IntRange(0),
-                 help="step at which the RSI stream begins to learn"),
+                 help="Let the RSI stream begin to learn at this step."),
     precision_option,
-    click.option("--compile", is_flag=True, help="let torch.compile write kernels: minutes at the start, faster steps"),
+    click.option("--compile", is_flag=True,
+                 help="Let torch.compile write kernels. It takes minutes at the start, and steps are faster."),
     click.option("--save-every", default=1000, show_default=True, type=click.IntRange(1),
-                 help="steps between checkpoints"),
+                 help="Write a checkpoint after this many steps."),
     seed_option,
 )
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10pr02
 VAL_OPTIONS = (
     click.option("--val", type=click.Path(path_type=Path),
-                 help="a second folder to measure the model on; the best step is kept in OUT/best"),
+                 help="Measure the model on this second folder. The best step is kept in OUT/best."),
     click.option("--val-every", default=1000, show_default=True, type=click.IntRange(1),
-                 help="steps between two measurements"),
+                 help="Measure after this many steps."),
     click.option("--val-protocol", default="native", show_default=True, type=PROTOCOLS,
-                 help="how the images of --val are read, as for `evaluate`"),
+                 help="Read the images of --val in this way, as for `evaluate`."),
 )
 READ_OPTIONS = (
-    click.option("--crop-px", default=512, show_default=True, type=click.IntRange(32), help="side of the crops"),
+    click.option("--crop-px", default=512, show_default=True, type=click.IntRange(32),
+                 help="Cut crops with this side, in pixels."),
     click.option("--workers", default=4, show_default=True, type=click.IntRange(0),
-                 help="processes that read images, beside each GPU's own"),
+                 help="Read images with this many processes, beside each GPU's own."),
     click.option("--tracker",
-                 help="also log to a tracker that Accelerate knows and you have installed, e.g. tensorboard"),
+                 help="Also log to this tracker, which Accelerate knows and you have installed, e.g. tensorboard."),
 )
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #20000061
-@click.command(short_help="train on a data set, on pretrained backbones",
+@click.command(short_help="Train on a data set, on pretrained backbones.",
                epilog="Example:  rs_zeroseg finetune --data data/landdiscover50k/train --out runs/paper")
 @click.option("--data", required=True, type=click.Path(path_type=Path),
-              help="folder with images, masks and labels.json, as data_scripts/ makes it")
+              help="Train on this folder with images, masks and labels.json, as data_scripts/ makes it.")
 @out_option
 @with_options(*MODEL_OPTIONS, *PLAN_OPTIONS, *VAL_OPTIONS, *READ_OPTIONS, clip_option, rsi_option)
 def finetune(data, out, preset, model, clip, rsi, ablation, no_cosine, to_the_letter, lam, ignored, val, val_every,
@@ -283,8 +299,8 @@ def finetune(data, out, preset, model, clip, rsi, ablation, no_cosine, to_the_le
 
     To try it on a laptop:  rs_zeroseg finetune --preset pocket --steps 300 --crop-px 128 --data ... --out ...
 
-    --clip-weights and --rsi-weights also take 'random', to try things without the hub. Such a model is good for
-    nothing else."""
+    --clip-weights and --rsi-weights also take 'random', to try the command without the hub. Such a model is of no other
+    use."""
     from accelerate import PartialState
 
     from rs_zeroseg.model.registry import model_class
@@ -334,23 +350,26 @@ def chosen_config(
     return replace(known[preset], **changes)
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #30000091
-@click.command(short_help="is everything here for a long run?", epilog="Example:  rs_zeroseg doctor --preset paper")
+@click.command(short_help="Check that everything is here for a long run.",
+               epilog="Example:  rs_zeroseg doctor --preset paper")
 @click.option("--preset", default="paper", show_default=True,
-              type=click.Choice(["pocket", "base", "base-b32", "paper"]), help="what is to be trained")
+              type=click.Choice(["pocket", "base", "base-b32", "paper"]), help="Check for a training of this preset.")
 @click.option("--data", default="data", show_default=True, type=click.Path(path_type=Path),
-              help="folder of the sets that data_scripts/ prepared")
+              help="Look for the sets that data_scripts/ prepared in this folder.")
 @click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path),
-              help="folder that the run will write")
+              help="Check the disk of this folder, which the run will write.")
 @clip_option
 @rsi_option
-@click.option("--batch-size", type=click.IntRange(1), help="images per step, over all GPUs; left out: the preset's")
+@click.option("--batch-size", type=click.IntRange(1),
+              help="Take this many images per step, over all GPUs. If left out, the preset decides.")
 @click.option("--accumulate", default=1, show_default=True, type=click.IntRange(1),
-              help="parts in which a step's images are read: less memory, the same step")
+              help="Read the images of a step in this many parts, which needs less memory.")
 @json_option
 def doctor(preset, data, out, clip_weights, rsi_weights, batch_size, accumulate, as_json):
-    """Say, before anything long starts, what is here and what is missing. Ends with 1 if something is.
+    """Say, before a long run starts, what is here and what is missing. The exit code is 1 if something is missing.
 
-    GPUs, memory, disk, hub, weights, data, and the time that the run will take, from a measured step."""
+    The command looks at GPUs, memory, disk, hub, weights and data. It tells from a measured step how long the run will
+    take."""
     from dataclasses import asdict, replace
 
     from rs_zeroseg.training.doctor import examine, plan_of
