@@ -129,6 +129,13 @@ def test_what_is_for_nbdev_only_is_not_shown():
 
 # ---- reference and pictures
 
+def test_answers_to_exercises_are_folded_on_the_site():
+    page = json.loads(docs.notebook_for_site(ROOT/"nbs"/"1_data"/"08_pocket.ipynb", set()))
+    folded = [cell["metadata"].get("jupyter", {}).get("source_hidden", False) for cell in page["cells"]]
+    tagged = ["hide-cell" in cell["metadata"].get("tags", ()) for cell in page["cells"]]
+    assert any(folded) and tagged == folded
+
+
 def test_reference_names_all_that_is_public():
     pages = docs_api.pages()
     for name, path in docs_api.modules().items():

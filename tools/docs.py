@@ -63,6 +63,8 @@ def notebook_for_site(path:Path, files:set[Path]) -> str:
         else:
             cell.source = DIRECTIVE.sub("", cell.source).strip()
             cell.metadata["mystnb"] = {"image": {"alt": f"Figure: {heading}"}}
+            if cell.metadata.get("jupyter", {}).get("source_hidden"):           # an answer: folded there, too
+                cell.metadata["tags"] = ["hide-cell"]
     nb.cells = [cell for cell in nb.cells if cell.source]
     nb.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     return nbformat.writes(nb)
