@@ -1,4 +1,4 @@
-"""Every notebook ends with what was learned in three lines, and with three graded exercises whose folded answers run."""
+"""Every notebook ends with what was learned in three lines, and with three graded exercises; their answers run."""
 import re
 from pathlib import Path
 
