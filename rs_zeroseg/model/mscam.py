@@ -45,8 +45,8 @@ class CrossAttention(nn.Module):
 # %% ../../nbs/2_model/06_mscam.ipynb #08000012
 @patch
 def forward(self:CrossAttention,
-    query:Tensor,     # (B,D,h,w) the stream that asks, F_VLM at scale L_i
-    context:Tensor,   # (B,D,h,w) the stream that answers, F_RSI at scale L_i
+    query:Tensor,     # (B,D,h,w) queries, F_VLM at scale L_i
+    context:Tensor,   # (B,D,h,w) keys and values, F_RSI at scale L_i
 )->Tensor:            # (B,D,h,w) F_aligned at scale L_i
     "Eq. 6: CrossAttention(Q=query, K=V=context) + query, over the whole grid or inside windows."
     B, D, h, w = query.shape
