@@ -88,7 +88,7 @@ def image_streams(
         If weights were asked from the hub and it cannot be reached. Says what to do."""
     if config.vlm in POCKET_SIZES:
         vlm, clip = pocket_streams(config.vlm)[0], None
-    elif config.vlm.startswith("convnext"):                       # a hierarchy, which SED needs
+    elif config.vlm.startswith("convnext"):                       # maps on several grids, which SED needs
         vlm, clip = convnext_stream(config.vlm, clip_weights, config.vlm_px)
     else:
         clip = make_clip(config.vlm, "openai" if clip_weights == "hub" else clip_weights)
