@@ -326,7 +326,7 @@ def short_card(
     model:Segmenter,
     repo_id:str,       # 'owner/name' on the hub
 )->str:                # Markdown
-    "A model card that says how to load a model, what it stands on, and that nobody said more."
+    "A short model card: how to load the model, which weights it needs, and that no more is known."
     config = model.config
     licences = []
     if "clip" in model.pretrained:
