@@ -38,7 +38,7 @@ def spans(
     if block_px < 1 or block_px % GRID_PX or not 0 <= halo_px <= block_px:
         raise ValueError(f"block_px={block_px}, halo_px={halo_px}: take a block of a multiple of {GRID_PX}, "
                          "and a halo no larger")
-    # a cut that lies within a halo of either end is none: the block before or after it sees the rest anyway
+    # no cut within a halo of either end: the block before or after it sees the rest anyway
     cuts = [at for at in range((halo_px - origin) % block_px, size, block_px) if halo_px < at < size - halo_px]
     blocks = []
     for first, end in pairwise([0, *cuts, size]):
