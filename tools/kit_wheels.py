@@ -9,6 +9,7 @@ itself, which on Linux brings CUDA and is larger by about 3 GB. To install from 
 import argparse
 import base64
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -24,15 +25,20 @@ REGISTERED = re.compile(r'^@torch\.library\.register_fake\("torchvision::\w+"\)\
 IGNORED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.pyc")
 
 
-def pip(*arguments:str|Path, program:str|Path = "") -> str:
-    """What a pip command prints. `program` is a wheel of pip, instead of the one that is installed.
+def pip(*arguments:str|Path, wheel:Path|None = None, alone:bool = False) -> str:
+    """What a pip command prints.
+
+    With `wheel` it is the pip in this wheel, not the installed one. `alone` is without the user's configuration of pip.
 
     Raises
     ------
     ValueError
         If pip is missing or fails. The message has pip's own words."""
-    start = [str(program)] if program else ["-m", "pip"]
-    done = subprocess.run([sys.executable, *start, *map(str, arguments)], capture_output=True, text=True)
+    start = [str(wheel/"pip")] if wheel else ["-m", "pip"]
+    env = dict(os.environ)
+    if alone:
+        env = {name: value for name, value in env.items() if not name.startswith("PIP_")} | {"PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run([sys.executable, *start, *map(str, arguments)], capture_output=True, text=True, env=env)
     if "No module named pip" in done.stderr:
         raise ValueError(f"{sys.executable} has no pip: get it with `python -m ensurepip`, and run this again")
     if done.returncode:
@@ -73,9 +79,8 @@ def without_library(wheel:Path) -> None:
 
 def check_complete(wheels:Path, wanted:str = OWN) -> None:
     """Raise ValueError if something that `wanted` needs is not in the folder; it is not installed."""
-    found = next(wheels.glob("pip-*.whl"), None)
-    options = "--dry-run", "--quiet", "--no-index", "--ignore-installed", "--isolated", "--find-links", wheels
-    pip("install", *options, wanted, program=found/"pip" if found else "")
+    options = "--dry-run", "--quiet", "--no-index", "--ignore-installed", "--find-links", wheels
+    pip("install", *options, wanted, wheel=next(wheels.glob("pip-*.whl"), None), alone=True)
 
 
 def collect(wheels:Path, cuda:bool = False) -> str:   # which torch
