@@ -37,7 +37,8 @@ def pip(*arguments:str|Path, wheel:Path|None = None, alone:bool = False) -> str:
     start = [str(wheel/"pip")] if wheel else ["-m", "pip"]
     env = dict(os.environ)
     if alone:
-        env = {name: value for name, value in env.items() if not name.startswith("PIP_")} | {"PIP_CONFIG_FILE": os.devnull}
+        env = {name: value for name, value in env.items() if not name.startswith("PIP_")}
+        env["PIP_CONFIG_FILE"] = os.devnull
     done = subprocess.run([sys.executable, *start, *map(str, arguments)], capture_output=True, text=True, env=env)
     if "No module named pip" in done.stderr:
         raise ValueError(f"{sys.executable} has no pip: get it with `python -m ensurepip`, and run this again")
