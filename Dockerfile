@@ -23,11 +23,12 @@ ARG PIP_INDEX_URL
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git libexpat1 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home learner
+    && useradd --create-home learner \
+    && install --directory --owner=learner /workbook
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     python -m pip install --no-cache-dir --no-index --find-links /wheels "rs_zeroseg[lab,gis]"
 USER learner
-WORKDIR /home/learner/workbook
+WORKDIR /workbook
 RUN rs_zeroseg fetch text
 COPY --chown=learner README.md LICENSE CHANGELOG.md ./
 COPY --chown=learner nbs nbs
