@@ -93,6 +93,7 @@ def parts(tmp_path, monkeypatch):
     for name in kit.TEXT_FILES:
         (text/name).write_bytes(b"text")
     monkeypatch.setattr(kit, "collect", collect)
+    monkeypatch.setattr(kit, "cpu_build", lambda package: f"{package}==1+cpu")
     monkeypatch.setattr(kit, "fetch_text", lambda: text)
     monkeypatch.setattr(kit, "add_site", lambda folder: None)
     return monkeypatch
@@ -164,6 +165,8 @@ def test_a_full_disk_is_told_before_anything_is_fetched(parts, tmp_path):
     parts.setattr(kit.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**8))
     with pytest.raises(ValueError, match="0.1 GB free, and the kit needs 3 GB"):
         kit.make(tmp_path/"out")
+    with pytest.raises(ValueError, match="0.1 GB free, and the kit needs 12 GB"):
+        kit.make(tmp_path/"out", cuda=True)
     assert list((tmp_path/"out").iterdir()) == []
 
 

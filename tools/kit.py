@@ -18,7 +18,7 @@ import sysconfig
 import tarfile
 from pathlib import Path
 
-from kit_wheels import IGNORED, OWN, collect
+from kit_wheels import IGNORED, OWN, collect, cpu_build
 
 from rs_zeroseg.data.files import file_hash, one_run, remove_leftovers, whole_files
 from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
@@ -114,7 +114,7 @@ def make(out:Path, cuda:bool = False) -> Path:   # the archive
     here = f"{sysconfig.get_platform()}-py{sys.version_info[0]}{sys.version_info[1]}"
     archive = out/f"{NAME}-{here}{'-cuda' if cuda else ''}.{'zip' if sys.platform == 'win32' else 'tar'}"
     checksum = out/f"{archive.name}.sha256"
-    check_room(out, NEEDS_GB[cuda])
+    check_room(out, NEEDS_GB[cuda or sys.platform == "linux" and not cpu_build("torch")])
     with one_run(archive):
         remove_leftovers(archive)
         with whole_files(archive, checksum) as (part, sums):
@@ -140,6 +140,9 @@ def main() -> None:
         make(args.out, args.cuda)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; nothing is left behind", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":
