@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo site test test-notebooks test-browser test-slow lint lab docs export clean-notebooks readme workshop screenshots figures bench soak mutants release
+.PHONY: help demo site test test-notebooks test-browser test-slow lint lab docs export clean-notebooks readme workshop screenshots figures bench soak mutants release kit
 
 help:             ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -45,8 +45,8 @@ test-browser: $(STAMP)    ## the explorers in JupyterLab and as a page, driven i
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
 
-soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, 30 min of random events on an explorer, and ONNX against PyTorch on 20 images
-	SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 EXPORT_IMAGES=20 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py tests/test_export.py -q -rP
+soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, 30 min of random events on an explorer, ONNX against PyTorch on 20 images, and the offline kit made and installed with the network cut off
+	KIT=1 SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 EXPORT_IMAGES=20 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py tests/test_export.py tests/test_kit.py -q -rP
 
 mutants: $(STAMP)    ## plant about a hundred faults in a copy, one at a time, and list those that no test notices (15 min)
 	python tools/mutants.py
@@ -89,3 +89,6 @@ bench: $(STAMP)   ## parameters and multiply-adds of the presets; speed and memo
 
 release: $(STAMP) ## sdist and wheel into dist/; tried in two new environments outside the checkout
 	python tools/release.py
+
+kit: $(STAMP)     ## everything for a room without network, one archive for this platform: out/kit (packs out/docs, too, if `make docs` was run)
+	python tools/kit.py
