@@ -45,8 +45,8 @@ test-browser: $(STAMP)    ## the explorers in JupyterLab and as a page, driven i
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
 
-soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, 30 min of random events on an explorer, and ONNX against PyTorch on 20 images
-	SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 EXPORT_IMAGES=20 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py tests/test_export.py -q -rP
+soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, 30 min of random events on an explorer, ONNX against PyTorch on 20 images, and the memory of segment on 20,000 x 20,000 pixels
+	LARGE_PX=20000 SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 EXPORT_IMAGES=20 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py tests/test_export.py tests/test_raster.py::test_memory_does_not_grow_with_the_raster -q -rP
 
 mutants: $(STAMP)    ## plant about a hundred faults in a copy, one at a time, and list those that no test notices (15 min)
 	python tools/mutants.py

@@ -302,8 +302,8 @@ DARK = 25   # of 255
 
 def _dark(members:Sequence[Facts]) -> float|None:
     "How bright the brightest twentieth of all bytes begins, where that is next to black; None where it is not."
-    values = np.concatenate([facts.sample.ravel() for facts in members])
-    bright = np.percentile(values, 95) if values.size else DARK
+    samples = [facts.sample.ravel() for facts in members if facts.sample is not None and facts.sample.size]
+    bright = np.percentile(np.concatenate(samples), 95) if samples else DARK
     return bright if bright < DARK else None
 
 
