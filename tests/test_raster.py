@@ -25,7 +25,7 @@ from rs_zeroseg.use.raster import segment
 from rs_zeroseg.use.source import Asked
 
 WORDS = ["90/10/10", "10/90/10", "10/10/90"]
-LARGE_PX = int(os.environ.get("LARGE_PX", 4000))     # side of the raster whose memory is compared
+LARGE_PX = int(os.environ.get("LARGE_PX", 3000))     # side of the raster whose memory is compared
 PEAK = """
 import sys
 import warnings
