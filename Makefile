@@ -45,8 +45,9 @@ test-browser: $(STAMP)    ## the explorers in JupyterLab and as a page, driven i
 test-slow: $(STAMP)    ## the notebook cells marked slow, too
 	nbdev_test --n_workers 2 --timing --flags slow
 
-soak: $(STAMP)    ## 20 kills at random moments of train, pretrain and segment, 20 pairs of segment with one --out, 5 times Ctrl-C in every command, 30 min of random events on an explorer, ONNX against PyTorch on 20 images, and the offline kit made and installed with the network cut off
-	KIT=1 SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 EXPORT_IMAGES=20 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py tests/test_export.py tests/test_kit.py -q -rP
+# SOAK_KILLS of train, pretrain and segment; TWO_RUNS pairs of segment with one --out; INTERRUPTS of every command
+soak: $(STAMP)    ## long checks: kills, Ctrl-C, 30 min of random events, ONNX on 20 images, 20,000 x 20,000 pixels, the offline kit
+	KIT=1 LARGE_PX=20000 SOAK_KILLS=20 TWO_RUNS=20 INTERRUPTS=5 EVENT_SECONDS=1800 EXPORT_IMAGES=20 python -m pytest tests/test_soak.py tests/test_trust_runs.py tests/test_trust_interrupt.py tests/test_events.py tests/test_export.py tests/test_kit.py tests/test_raster.py::test_memory_does_not_grow_with_the_raster -q -rP
 
 mutants: $(STAMP)    ## plant about a hundred faults in a copy, one at a time, and list those that no test notices (15 min)
 	python tools/mutants.py

@@ -223,3 +223,49 @@ def test_the_commands(tmp_path, run):
 
     assert json.loads(made.stdout)["width"] == 128 and "will take" in made.stderr
     assert json.loads(asked.stdout)["share"] == pytest.approx(json.loads(wanted.stdout)["share"], abs=.01)
+
+
+def test_the_explorer_asks_a_folder_of_features(tmp_path):
+    pytest.importorskip("ipywidgets")
+    from rs_zeroseg.data.pocket import make_scene, write_scene
+    from rs_zeroseg.use.explore import AttentionExplorer
+    model, scene, words = load("pocket"), make_scene(11, size=640), ["road", "water"]
+    source, folder = write_scene(scene, tmp_path/"in.tif"), tmp_path/"features"
+    encode(source, folder, model, 256, progress=False)
+    ask(folder, words, tmp_path/"map.tif", model, probabilities=tmp_path/"p.tif", progress=False)
+    source.unlink()                                                  # what is shown comes from the folder
+
+    explorer = AttentionExplorer(model, str(folder), "road, water")
+    explorer.side.value = 256
+    explorer.overview.pixel = [.5, .5]
+    reading = explorer.sight.reading
+    here = slice(192, 448), slice(192, 448)
+
+    assert (reading.image.numpy()*255 == scene.image[here].transpose(2, 0, 1)).all()
+    for maps, expected in zip(reading.ask(words), read(tmp_path/"p.tif")):
+        assert np.abs(254*maps.probability - expected[here]).max() <= .5001
+        assert maps.attention.shape == (256, 256) and 0 < maps.attention.min() < maps.attention.max() < 1
+    explorer.read_pixel(.3, .6)
+    assert "row 76, column 153" in explorer.detail.value and explorer.side.options == (128, 256, 512)
+    explorer.part.value = "without the cosine"
+    assert "another model has encoded it" in explorer.message.value and explorer.sight.reading is reading
+
+
+def test_the_map_that_the_explorer_saves_is_that_of_ask(tmp_path, monkeypatch):
+    pytest.importorskip("ipywidgets")
+    from rs_zeroseg.use.explore import AttentionExplorer
+    image = blobs(200, 260)
+    image[:, :, 200:] = 0
+    source, folder, model = write(tmp_path/"in.tif", image, nodata=0), tmp_path/"features", load("pocket")
+    encode(source, folder, model, 128, progress=False)
+    monkeypatch.chdir(tmp_path)
+
+    explorer = AttentionExplorer(model, str(folder), "road, water")
+    ask(folder, ["road", "water"], "asked.tif", model, threshold=explorer.threshold.value, progress=False)
+    explorer.buttons["save map"].click()
+
+    assert (read("map.tif") == read("asked.tif")).all() and (read("map.tif")[0, :, 200:] == 255).all()
+    assert not explorer.sight.reading.ask(["road"])[0].attention[:, 200:].any(), "no data, no answer"
+    closed = AttentionExplorer(files=False)
+    closed.source.value = str(folder)
+    assert "on this page give the number of a scene" in closed.message.value

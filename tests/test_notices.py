@@ -553,7 +553,7 @@ def test_a_pixel_without_data_has_none_in_any_band(tmp_path, tif):
     image[:, 0, 3] = 0
     path = tif(tmp_path/"a.tif", image, nodata=0)
 
-    with open_source(path) as given:
+    with open_source([str(path)]) as given:
         _, valid = given.seen.read(Window(0, 0, 5, 1))
 
     assert valid.tolist() == [[True, True, True, False, True]]
@@ -599,7 +599,7 @@ def test_a_raster_that_was_changed_is_another_request(tmp_path, tif):
     os.utime(path, ns=(0, 10**18))
 
     def asked(words=("road",), **settings):
-        with open_source(path) as given:
+        with open_source([str(path)]) as given:
             return request_of(given, list(words), **settings)
 
     before = asked(threshold=.5)

@@ -1,4 +1,10 @@
-"A raster in, a map out: georeference, seams, nodata, file kinds, many words, interruption."
+"""A raster in, a map out: georeference, seams, nodata, file kinds, many words, interruption, memory.
+
+`make soak` measures the memory at 20,000 x 20,000 pixels.
+"""
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -19,6 +25,18 @@ from rs_zeroseg.use.raster import segment
 from rs_zeroseg.use.source import Asked
 
 WORDS = ["90/10/10", "10/90/10", "10/10/90"]
+LARGE_PX = int(os.environ.get("LARGE_PX", 3000))     # side of the raster whose memory is compared
+PEAK = """
+import sys
+import warnings
+from test_raster import WORDS, ByColour
+from rs_zeroseg.model.budget import peak_memory_mb
+from rs_zeroseg.use.raster import segment
+
+warnings.simplefilter("ignore")
+segment(sys.argv[1], WORDS, sys.argv[2], ByColour(), progress=False)
+print(peak_memory_mb())
+"""
 
 
 class ByColour(Segmenter):
@@ -268,3 +286,29 @@ def test_two_bands_are_refused_by_name(tmp_path):
         segment(source, WORDS, tmp_path/"map.tif", ByColour(), progress=False)
 
     assert [p.name for p in tmp_path.iterdir()] == ["two.tif"]
+
+
+def write_sparse(path, side):
+    "A raster of tiles of 512 pixels, of which every fourth is drawn and the others hold no data."
+    scene = make_scene(0, size=512).image.transpose(2, 0, 1).clip(1)
+    profile = dict(width=side, height=side, count=3, dtype="uint8", nodata=0, **GEO)
+    tiles = dict(tiled=True, blockxsize=512, blockysize=512, compress="deflate", sparse_ok=True)
+    with rasterio.open(path, "w", driver="GTiff", **profile, **tiles) as dst:
+        for n, (_, window) in enumerate(dst.block_windows(1)):
+            if n % 4 == 0:
+                dst.write(scene[:, :window.height, :window.width], window=window)
+    return path
+
+
+def test_memory_does_not_grow_with_the_raster(tmp_path):
+    peaks = []
+    for side in (2000, LARGE_PX):
+        source = write_sparse(tmp_path/f"{side}.tif", side)
+        asked = [sys.executable, "-c", PEAK, str(source), str(tmp_path/"map.tif")]
+        done = subprocess.run(asked, capture_output=True, text=True, cwd=os.path.dirname(__file__))
+        assert done.returncode == 0, done.stderr
+        peaks.append(float(done.stdout))
+        source.unlink()
+
+    print(f"peak at 2,000 x 2,000: {peaks[0]:.0f} MB, at {LARGE_PX:,} x {LARGE_PX:,}: {peaks[1]:.0f} MB")
+    assert peaks[1] < peaks[0] + 100

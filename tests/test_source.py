@@ -655,7 +655,61 @@ def test_the_map_in_a_folder_is_no_input_of_the_next_run(scene, plain, model, tm
     assert [m["files"] for m in maps] == [1, 1] and agree(maps[1].labels, plain) == 1
 
 
+@pytest.mark.parametrize("how", ["folder", "pattern", "list"])
+def test_maps_of_earlier_runs_are_no_images(scene, plain, model, tmp_path, how):
+    folder = tmp_path/"sheets"
+    folder.mkdir()
+    write(folder/"a.tif", scene)
+    segment(folder, WORDS, folder/"first.tif", model, probabilities=folder/"p.tif", progress=False)
+    given = dict(folder=folder, pattern=str(folder/"*.tif"), list=sorted(folder.glob("*.tif")))[how]
+
+    found = mapped(given, model, tmp_path)
+
+    assert found["files"] == 1 and agree(found.labels, plain) == 1
+    assert "2 of 3 files are maps that rs_zeroseg has made: they are left out" in found.said
+    with pytest.raises(ValueError, match=r"first\.tif: a map that rs_zeroseg has made, and no image"):
+        mapped(folder/"first.tif", model, tmp_path)
+
+
 # ---- 9. messages: one right line each
+
+@pytest.mark.parametrize("value", [300., 1.5, -1., float("nan")])
+def test_a_nodata_value_that_bytes_cannot_hold_is_an_error(scene, model, tmp_path, value):
+    with pytest.raises(ValueError, match="uint8 numbers hold no such value; give a whole number of 0 to 255"):
+        mapped(write(tmp_path/"a.tif", scene), model, tmp_path, nodata=value)
+
+
+def test_tiny_numbers_are_stretched_as_large_ones(scene, model, tmp_path):
+    large, tiny = (mapped(write(tmp_path/f"{unit}.tif", scene*np.float32(unit)), model, tmp_path)
+                   for unit in (100., 1e-12))
+
+    assert agree(large.labels, tiny.labels) > .99
+
+
+@pytest.mark.parametrize("top, says", [(1, True), (20, True), (60, False)])
+def test_bytes_that_are_nearly_black_are_said(scene, model, tmp_path, top, says):
+    dark = (scene.astype(int)*top//255).astype(np.uint8)
+
+    found = mapped(write(tmp_path/"a.tif", dark), model, tmp_path)
+
+    assert ("so it is black for the model" in found.said) == says
+    assert "black for the model" not in mapped(tmp_path/"a.tif", model, tmp_path, stretch="percent").said
+
+
+def test_control_points_are_said_to_be_no_place(scene, model, tmp_path):
+    corners = [rasterio.control.GroundControlPoint(r, c, 3 + c/1e5, 48 - r/1e5) for r in (0, 64) for c in (0, 64)]
+    path = tmp_path/"a.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=SIDE, height=SIDE, count=3, dtype="uint8") as dst:
+        dst.write(scene)
+        dst.gcps = corners, rasterio.CRS.from_epsg(4326)
+
+    found = mapped(path, model, tmp_path)
+
+    assert "its place is given by 4 control points, which are not read" in found.said and found.crs is None
+
+
+def test_a_gsd_far_from_that_of_the_model_is_said(scene, model, tmp_path):
+    assert "--gsd 20: the model was made for" in mapped(write(tmp_path/"a.tif", scene), model, tmp_path, gsd=20.).said
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory, scene):

@@ -59,15 +59,9 @@ def look_of(
     ------
     ValueError
         If one of them makes no sense. The message names it and shows how it is written."""
-    numbers = None if bands is None else tuple(int(b) if b.strip().isdigit() else 0 for b in bands.split(","))
-    if numbers is not None and (len(numbers) not in (1, 3) or min(numbers) < 1):
-        raise ValueError(f"--bands {bands}: give red, green and blue as --bands 4,3,2, or one band as --bands 1")
-    limits = stretch if stretch in ("auto", "percent", "none") else _numbers(stretch)
-    if len(limits) != 2 and limits is not stretch or limits is not stretch and not limits[0] < limits[1]:
-        raise ValueError(f"--stretch {stretch}: give two values as --stretch 0,3000, or percent, or none")
-    value = nodata if nodata in (None, "none") else (*_numbers(nodata), None)[0]
-    if nodata is not None and value is None:
-        raise ValueError(f"--nodata {nodata}: give a number, or none")
+    numbers = None if bands is None else _bands(bands)
+    limits = stretch if stretch in ("auto", "percent", "none") else _limits(stretch)
+    value = nodata if nodata in (None, "none") else _value(nodata)
     return Look(numbers, limits, value)
 
 
@@ -77,6 +71,28 @@ def _numbers(text:str) -> tuple[float, ...]:
         return tuple(float(t) for t in text.split(","))
     except ValueError:
         return ()
+
+
+def _bands(text:str) -> tuple[int, ...]:
+    numbers = _numbers(text)
+    whole = all(number >= 1 and number.is_integer() for number in numbers)
+    if len(numbers) not in (1, 3) or not whole:
+        raise ValueError(f"--bands {text}: give red, green and blue as --bands 4,3,2, or one band as --bands 1")
+    return tuple(int(number) for number in numbers)
+
+
+def _limits(text:str) -> tuple[float, float]:
+    limits = _numbers(text)
+    if len(limits) != 2 or not np.isfinite(limits).all() or limits[0] >= limits[1]:
+        raise ValueError(f"--stretch {text}: give two values as --stretch 0,3000, or percent, or none")
+    return limits[0], limits[1]
+
+
+def _value(text:str) -> float:
+    numbers = _numbers(text)
+    if len(numbers) != 1:
+        raise ValueError(f"--nodata {text}: give a number, or none")
+    return numbers[0]
 
 # %% ../../nbs/1_data/09_bands.ipynb #08c337be
 COLOURS = "red", "green", "blue"

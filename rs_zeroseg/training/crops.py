@@ -9,20 +9,17 @@ __all__ = ['WORDS', 'word_table', 'pocket_groups', 'Crops', 'turned', 'recoloure
 
 # %% ../../nbs/3_training/03_crops.ipynb #3t021150
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from ..data.imagery import FolderDataset
+from ..data.imagery import SUFFIXES, FolderDataset, read_image
 from ..data.pocket import make_scene
 from ..data.vocab import CATEGORIES, caption_words
 
@@ -300,30 +297,18 @@ class Unlabelled:
 
 # %% ../../nbs/3_training/03_crops.ipynb #pic00015
 def folder_images(
-    folder:str|Path,       # .jpg, .png, .tif, in subfolders too; the first three bands are taken as red, green, blue
+    folder:str|Path,       # in subfolders too
 )->list[torch.Tensor]:     # (3,H,W) uint8 each
-    """All 8-bit images of a folder.
+    """All images of a folder, as `read_image` reads them.
 
     Raises
     ------
     ValueError
-        If there are none, or one cannot be read or has another depth. The message names it."""
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif", ".tiff"))
+        If there are none, or one cannot be read or has fewer than three bands. The message names it."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ValueError(f"{folder}: no images here (.jpg, .png, .tif)")
-    images = []
-    for path in paths:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                with rasterio.open(path) as source:
-                    pixels = source.read([1, 2, 3] if source.count > 2 else [1, 1, 1])
-        except RasterioError as error:
-            raise ValueError(f"{path}: not an image that can be read ({error}); remove it or mend it") from None
-        if pixels.dtype != np.uint8:
-            raise ValueError(f"{path}: {pixels.dtype} pixels; give images of 8 bits")
-        images.append(torch.from_numpy(pixels))
-    return images
+        raise ValueError(f"{folder}: no images here ({', '.join(SUFFIXES)})")
+    return [(255*read_image(path)).round().byte() for path in paths]
 
 
 def unlabelled_sources(

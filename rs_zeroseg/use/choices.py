@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MOST_WORDS', 'VIEW_PX', 'MIDDLE', 'OUTLINE', 'UNTRAINED', 'MODELS', 'LEVELS', 'NEEDED', 'PARTS', 'read_words',
-           'Place', 'window_of', 'is_seed', 'read_source', 'overview', 'model_named', 'snapshots', 'with_part',
-           'code_for']
+           'Place', 'window_of', 'is_seed', 'is_kept', 'shape_of', 'read_source', 'reading_of', 'overview',
+           'model_named', 'snapshots', 'with_part', 'code_for']
 
 # %% ../../nbs/6_use/15_choices.ipynb #27d47247
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from ..model.checkpoint import load
 from ..model.registry import build
 from ..model.segmenter import PRESETS, RSZeroSeg, Segmenter
 from ..training.segmentation import load_encoders
+from .ask import FeatureReader, Kept
+from .reading import KeptReading, Reading
 from .source import check_words
 
 # %% ../../nbs/6_use/15_choices.ipynb #2474ea08
@@ -70,8 +72,26 @@ def window_of(place:Place, height:int, width:int) -> Window:
 
 # %% ../../nbs/6_use/15_choices.ipynb #101ab954
 def is_seed(source:str) -> bool:
-    "Does a text name a pocket scene by its seed? Else it is the path of an image."
+    "Does a text name a pocket scene by its seed? Else it is the path of an image, or of a folder of features."
     return source.strip().isdigit()
+
+
+def is_kept(source:str) -> bool:
+    "Does a text name a folder of features, as `rs_zeroseg encode` makes it?"
+    return (Path(source.strip())/"features.json").is_file()
+
+
+def shape_of(source:str) -> tuple[int, int]:
+    """(H,W) in pixels of an image, or of what a folder of features was made from.
+
+    Raises
+    ------
+    ValueError
+        If it is no image that can be read. The message names it."""
+    if is_kept(source):
+        return Kept(Path(source.strip())).given.seen.shape
+    with open_raster(source.strip()) as src:
+        return src.shape
 
 # %% ../../nbs/6_use/15_choices.ipynb #08414c11
 def read_source(
@@ -96,8 +116,37 @@ def read_source(
         image, _ = read_rgb(src, look_at(src), window, shape, Resampling.average)
         return torch.from_numpy(image), None
 
+# %% ../../nbs/6_use/15_choices.ipynb #5f1327ba
+def reading_of(
+    model:Segmenter,
+    source:str,             # what `read_source` takes, or a folder of features that this model has encoded
+    place:Place=MIDDLE,     # what to see of a file or a folder
+)->Reading:
+    """An image, ready to be asked about words.
+
+    Raises
+    ------
+    ValueError
+        If it is no image that can be read, or another model has made the features. The message names it."""
+    if not is_kept(source):
+        return Reading(model, *read_source(source, place))
+    kept = Kept(Path(source.strip()))
+    window = window_of(replace(place, side_px=min(place.side_px, VIEW_PX)), *kept.given.seen.shape)
+    return KeptReading(FeatureReader(kept, model), window)
+
 # %% ../../nbs/6_use/15_choices.ipynb #cc4410ff
 OUTLINE = 1, .9, 0   # yellow
+
+
+def _small(source:str, side_px:int) -> np.ndarray:
+    "A whole raster, (3,h,w) in [0,1], with at most `side_px` pixels along its longer side."
+    height, width = shape_of(source)
+    if is_kept(source):
+        return Kept(Path(source)).picture(Window(0, 0, width, height), -(-max(height, width)//side_px))/255
+    with open_raster(source) as src:
+        shrink = max(1, max(src.shape)/side_px)
+        shape = max(1, round(height/shrink)), max(1, round(width/shrink))
+        return read_rgb(src, look_at(src), None, shape)[0]
 
 
 def overview(
@@ -111,17 +160,14 @@ def overview(
     ------
     ValueError
         If it is no image that can be read. The message names it."""
-    with open_raster(source) as src:
-        window = window_of(place, *src.shape)
-        shrink = max(1, max(src.shape)/side_px)
-        shape = max(1, round(src.height/shrink)), max(1, round(src.width/shrink))
-        pixels, _ = read_rgb(src, look_at(src), None, shape)          # (3,h,w)
-    pixels = pixels.transpose(1, 2, 0).copy()                         # (h,w,3)
+    height, width = shape_of(source)
+    window = window_of(place, height, width)
+    pixels = _small(source, side_px).transpose(1, 2, 0).copy()        # (h,w,3)
 
     # the window's edges in the small picture
-    top, left = int(window.row_off/shrink), int(window.col_off/shrink)
-    bottom = int((window.row_off + window.height - 1)/shrink)
-    right = int((window.col_off + window.width - 1)/shrink)
+    h, w, _ = pixels.shape
+    top, bottom = (row*h//height for row in (window.row_off, window.row_off + window.height - 1))
+    left, right = (column*w//width for column in (window.col_off, window.col_off + window.width - 1))
     pixels[[top, bottom], left:right + 1] = OUTLINE
     pixels[top:bottom + 1, [left, right]] = OUTLINE
     return pixels
@@ -209,13 +255,13 @@ def _silence(layer:nn.Module) -> None:
 def code_for(
     model:str|None,        # what `model_named` takes; None: a model that has no name
     part:str,              # one of `PARTS`
-    source:str,            # what `read_source` takes
+    source:str,            # what `reading_of` takes
     place:Place,           # what is seen of a file
     words:Sequence[str],
     threshold:float,       # of the map
 )->str:
     "Python code that draws a view with `draw`; a model without a name is expected in the variable `model`."
-    names = ["model_named", "read_source", "with_part"]
+    names = ["model_named", "reading_of", "with_part"]
     where = repr(source)
     if not is_seed(source):
         names.insert(0, "Place")
@@ -223,10 +269,9 @@ def code_for(
     named = "model" if model is None else f"model_named({model!r})"
     return "\n".join((
         f"from rs_zeroseg.use.choices import {', '.join(names)}",
-        "from rs_zeroseg.use.reading import Reading, draw",
+        "from rs_zeroseg.use.reading import draw",
         "",
         f"model = with_part({named}, {part!r})",
-        f"image, truth = read_source({where})",
-        "reading = Reading(model, image, truth)",
+        f"reading = reading_of(model, {where})",
         f"draw(reading, {list(words)!r}, threshold={threshold})",
     ))

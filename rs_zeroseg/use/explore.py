@@ -17,10 +17,10 @@ import matplotlib.pyplot as plt
 from fastcore.basics import patch
 
 from ..data.files import whole_files
-from ..data.imagery import open_raster
 from ..data.pocket import make_scene, write_scene
 from ..data.show import colours_for
 from ..model.segmenter import Segmenter
+from .ask import ask
 from .raster import segment
 
 # %% ../../nbs/6_use/17_explore.ipynb #7885be68
@@ -31,15 +31,17 @@ from rs_zeroseg.use.choices import (
     VIEW_PX,
     Place,
     code_for,
+    is_kept,
     is_seed,
     model_named,
-    read_source,
     read_words,
+    reading_of,
+    shape_of,
     snapshots,
     with_part,
 )
 from .pictures import PictureGrid, Sight, View, pixel_table
-from .reading import VIEWS, Reading, draw
+from .reading import VIEWS, draw
 
 # %% ../../nbs/6_use/17_explore.ipynb #dee85567
 from rs_zeroseg.use.widgets import (
@@ -67,7 +69,7 @@ class AttentionExplorer(Page):
     def __init__(
         self,
         model:Segmenter|str="pocket",                # or what `load` takes
-        source:str="1001909",                        # seed of a pocket scene, or the path of an image
+        source:str="1001909",                        # seed of a scene, path of an image or of a folder of features
         words:str="road, building, tennis court",    # separated by commas
         run:str="runs/watch",                        # folder of a run whose snapshots the slider scrubs through
         files:bool=True,                             # may a box name files of this machine? Not on a page for others
@@ -98,7 +100,7 @@ def _model_box(self:AttentionExplorer, description:str, value:str) -> widgets.Co
 @patch
 def _make_choices(self:AttentionExplorer, name:str, source:str, words:str, run:str) -> None:
     "Controls that choose what is looked at."
-    self.source = text_box("image", source, "seed of a scene, or a file")
+    self.source = text_box("image", source, "seed of a scene, a file, or a folder of features")
     self.upload = Upload(self._uploaded)
     self.words = text_box("words", words, "road, tennis court")
     self.name = self._model_box("model", name)
@@ -245,7 +247,7 @@ def _check_source(self:AttentionExplorer, source:str) -> None:
 @patch
 def look_at(
     self:AttentionExplorer,
-    source:str,            # seed of a pocket scene, or the path of an image
+    source:str,            # seed of a pocket scene, or the path of an image or of a folder of features
     place:Place=MIDDLE,    # what to see of a file
 )->None:
     """Another image, place or model: encoded once, here.
@@ -257,11 +259,10 @@ def look_at(
     words = read_words(self.words.value)
     self._check_source(source)
     with self.uploads.opening(source):
-        image, truth = read_source(source, place)
-    sight = Sight(Reading(self._chosen(), image, truth), source, place)
-    if self.beside.value:
-        sight.beside_name = self.beside.value
-        sight.beside = Reading(self._named(sight.beside_name), image, truth)
+        sight = Sight(reading_of(self._chosen(), source, place), source, place)
+        if self.beside.value:
+            sight.beside_name = self.beside.value
+            sight.beside = reading_of(self._named(sight.beside_name), source, place)
 
     # nothing was wrong: the new sight takes the place of the old one
     self.sight = sight
@@ -285,10 +286,10 @@ def _show_overview(self:AttentionExplorer) -> None:
 @patch
 def _offer_windows(self:AttentionExplorer) -> None:
     "The sides of a window that make sense for the file."
-    with open_raster(self.sight.source) as src:
-        longest = max(src.shape)
+    longest = max(shape_of(self.sight.source))
+    most = VIEW_PX if is_kept(self.sight.source) else 2*longest              # features cannot be shrunk
     doubled = (128*2**i for i in range(20))
-    sides = {side for side in doubled if side < 2*longest} | {self.sight.place.side_px}
+    sides = {side for side in doubled if side < 2*longest and side <= most} | {self.sight.place.side_px}
     self.offer(self.side, sorted(sides), self.sight.place.side_px)
 
 # %% ../../nbs/6_use/17_explore.ipynb #f3f5434d
@@ -395,7 +396,8 @@ def save_map(self:AttentionExplorer) -> str:   # what was done
         source = write_scene(scene, Path(self.folder.name)/"scene.tif")
     words, threshold = read_words(self.words.value), self.threshold.value
     with self.uploads.opening(source):
-        segment(source, words, self._where()/"map.tif", self._chosen(), threshold=threshold, progress=False)
+        make = ask if is_kept(str(source)) else segment
+        make(source, words, self._where()/"map.tif", self._chosen(), threshold=threshold, progress=False)
     return self._saved(["map.tif"])
 
 

@@ -47,6 +47,8 @@ def _meant(name:str) -> list[str]:
         return [name]
     if path.is_file():
         return [_stac_image(path) if path.suffix.lower() == ".json" else name]
+    if (path/"features.json").is_file():
+        raise ValueError(f"{name}: features, and no image; words are asked of them by `rs_zeroseg ask {name}`")
     if path.is_dir():
         found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:

@@ -30,7 +30,7 @@ from ..data.vocab import CONTROL
 from ..model.protocols import spans
 from ..model.text import clean_words
 from .grids import FileSource, Grid, Mosaic, Part, Pool, Regridded, Source, bounds_of
-from .inputs import ground_metres, names_of, shapes_of
+from .inputs import ground_metres, shapes_of
 
 # %% ../../nbs/6_use/03_source.ipynb #eda60bdf
 def georeference(src:rasterio.DatasetReader|Source|Grid) -> str:
@@ -194,6 +194,9 @@ def _seen(source:Source, asked:Asked, own:float|None, made_for:float|None, name:
                           "so things have an unusual size for it; --gsd auto resamples", stacklevel=3)
         return source
     wanted = made_for if asked.gsd == "auto" else float(asked.gsd)
+    if wanted and made_for and not 1/ODD_GSD <= wanted/made_for <= ODD_GSD:
+        warnings.warn(f"{name}: --gsd {wanted:g}: the model was made for {made_for:.2g} m, so things have an unusual "
+                      "size for it", stacklevel=3)
     if own is None or wanted is None:
         lacks = "the image does not say how large its pixels are" if own is None else "the model names no GSD"
         if asked.gsd != "auto":
@@ -229,11 +232,27 @@ def _say_neighbours(file:FileSource) -> None:
                       "give the folder, or --stretch LOW,HIGH, so that all maps are made alike", stacklevel=3)
 
 # %% ../../nbs/6_use/03_source.ipynb #21a2e4c9
+def _images_of(names:Sequence[str], pool:Pool) -> list[str]:
+    "The files that are no maps of earlier runs, which lie in the same folder or fit the same pattern."
+    images = []
+    for name in names:
+        with raster_settings():
+            software = pool.opened(name).tags().get("software", "")
+        if not software.startswith("rs_zeroseg"):
+            images.append(name)
+    if not images:
+        raise ValueError(f"{names[0]}: a map that rs_zeroseg has made, and no image; name what it was made from")
+    if len(images) < len(names):
+        warnings.warn(f"{len(names) - len(images)} of {len(names)} files are maps that rs_zeroseg has made: they are "
+                      "left out", stacklevel=3)
+    return images
+
+
 @contextmanager
 def open_source(
-    inputs:str|Path|Sequence[str|Path],   # files, folders, patterns, any names that GDAL knows
-    asked:Asked=AS_GIVEN,                 # how to read them
-    made_for_m:float|None=None,           # metres per pixel that the model was made for
+    names:Sequence[str],           # of files, from `names_of`; maps of earlier runs among them are left out
+    asked:Asked=AS_GIVEN,          # how to read them
+    made_for_m:float|None=None,    # metres per pixel that the model was made for
 ) -> Iterator[Input]:
     """All that was given, as one raster that is open in this block. What was chosen is said in warnings.
 
@@ -241,7 +260,8 @@ def open_source(
     ------
     ValueError
         If a file cannot be read, or what is asked makes no sense. The message names the file or the option."""
-    names, pool = names_of(inputs), Pool()
+    pool = Pool()
+    names = _images_of(names, pool)
     size_px = max(64, int(1024/np.sqrt(len(names))))
     facts = partial(facts_of, look=asked.look, size_px=size_px, alone=len(names) == 1)
     name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

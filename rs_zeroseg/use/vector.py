@@ -7,6 +7,7 @@ __all__ = ['VECTOR_TILE_PX', 'VECTOR_FORMATS', 'tile_outlines', 'Things', 'tiles
            'polygons', 'write_vector']
 
 # %% ../../nbs/6_use/08_vector.ipynb #0ec4f02b
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,6 +171,8 @@ def write_vector(
     if out.suffix.lower() == ".parquet":
         frame.to_parquet(out)
     else:
-        frame.to_file(out, layer=out.stem, driver="GPKG", engine="pyogrio", promote_to_multi=True,
-                      geometry_type="MultiPolygon")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'crs' was not provided")        # a map without CRS has polygons without
+            frame.to_file(out, layer=out.stem, driver="GPKG", engine="pyogrio", promote_to_multi=True,
+                          geometry_type="MultiPolygon")
     return len(frame)

@@ -160,7 +160,7 @@ def test_code_figure_and_map_are_made(page):
     start(page)
 
     press_button(page, EXPLORER, "code")
-    page.wait_for_selector(".rs-explorer pre:has-text('read_source')")
+    page.wait_for_selector(".rs-explorer pre:has-text('reading_of')")
     for button, made in (("save figure", "attention.png"), ("save map", "map.tif")):
         press_button(page, EXPLORER, button)
         page.wait_for_selector(f".rs-explorer .widget-html:has-text('saved'):has-text('{made}')")
