@@ -20,6 +20,7 @@ OUT = ROOT/"out"/"docs"
 SOURCE, HTML = OUT/"source", OUT/"_build"/"html"
 DIRECTIVE = re.compile(r"^#\|.*\n?", re.M)                      # nbdev's, for tools and not for readers
 HIDDEN = re.compile(r"^#\|\s*(hide|default_exp)\b", re.M)
+NO_INPUT = re.compile(r"^#\|\s*echo: false", re.M)             # a cell whose output alone is shown
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -61,6 +62,7 @@ def notebook_for_site(path:Path, files:set[Path]) -> str:
             above = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
             heading = above[-1] if above else heading
         else:
+            cell.metadata["tags"] = ["remove-input"] if NO_INPUT.search(cell.source) else []
             cell.source = DIRECTIVE.sub("", cell.source).strip()
             cell.metadata["mystnb"] = {"image": {"alt": f"Figure: {heading}"}}
             if cell.metadata.get("jupyter", {}).get("source_hidden"):           # an answer: folded there, too
