@@ -36,6 +36,7 @@ def notebooks() -> Path:
 # %% ../../nbs/6_use/26_cli.ipynb #2000003b
 APPS = {
     "attention": "from rs_zeroseg.use.explore import AttentionExplorer\nAttentionExplorer(files=False)",
+    "view": "from rs_zeroseg.use.view import AttentionView\nAttentionView()",
     "results": "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer(files=False)",
     "losses": "from rs_zeroseg.use.playground import LossPlayground\nLossPlayground()",
 }   # name -> the cell that shows it

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZE_PX', 'OPSET', 'GRAPHS', 'SCENES', 'ImageGraph', 'QueryGraph', 'rounded', 'RoundedWeights', 'TextGraph',
-           'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene', 'page_settings',
-           'write_page_data']
+           'has_steps', 'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene',
+           'page_settings', 'write_page_data']
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280002
 import json
@@ -125,16 +125,20 @@ def _write(graph:nn.Module, example:tuple, path:Path, inputs:Sequence[str], outp
     torch.onnx.export(graph.eval(), example, str(path), input_names=inputs, output_names=outputs, **settings, **dynamic)
 
 
+def has_steps(model:Segmenter) -> bool:
+    "Is it an RS-ZeroSeg with all its parts? Then `ImageGraph` and `QueryGraph` can be made of it."
+    parts = "mscam", "carh", "cosine", "refine"
+    return isinstance(model, RSZeroSeg) and all(getattr(model.config, part) for part in parts)
+
+
 def check_exportable(model:Segmenter) -> None:
-    """Nothing, where the three graphs can be made of a model.
+    """Returns where the three graphs can be made of a model.
 
     Raises
     ------
     ValueError
         If it is another model than an RS-ZeroSeg with all its parts and the pocket's text encoder."""
-    parts = "mscam", "carh", "cosine", "refine"
-    whole = isinstance(model, RSZeroSeg) and all(getattr(model.config, part) for part in parts)
-    if not whole or not isinstance(model.text, PocketText):
+    if not has_steps(model) or not isinstance(model.text, PocketText):
         raise ValueError("this model cannot be exported: take an RS-ZeroSeg with all its parts and the pocket's "
                          "text encoder, as `load('pocket')` gives it")
 
@@ -242,7 +246,7 @@ def page_settings(
     return dict(
         size=SIZE_PX, grid=SIZE_PX//model.config.out_stride, template=model.text.template, categories=list(CATEGORIES),
         threshold=model.threshold, scale=model.head.log_scale.exp().item(), bias=model.head.bias.item(),
-        words=list(rows), scenes=scenes,
+        words=list(rows), scenes=scenes, models=[dict(name="", title="the shipped model")], steps=[],
     )
 
 

@@ -28,6 +28,7 @@ from rs_zeroseg.use.result_figures import (
     draw_run,
     our_side,
     paper_side,
+    run_card,
     tell_run,
 )
 from .widgets import Picture, set_visible
@@ -133,10 +134,11 @@ class ResultsExplorer(widgets.VBox):
         self.runs = widgets.Dropdown(description="run", layout=widgets.Layout(width="860px", max_width="100%"))
         self.picture = Picture(layout=widgets.Layout(width="900px"))
         self.opened = Picture(layout=widgets.Layout(width="1000px"))
+        self.card = widgets.HTML()       # of the run that is opened
         self.verdicts = widgets.HTML()
         self.short = ShortRun(self._short_setting, self._made, train)
         choices = widgets.HBox([self.table, self.column, self.metric])
-        self.children = [choices, self.verdicts, self.picture, self.row, self.short, self.runs, self.opened]
+        self.children = [choices, self.verdicts, self.picture, self.row, self.short, self.runs, self.card, self.opened]
         self.records = read_ledger()
         self._choose()
         self._connect()
@@ -209,12 +211,12 @@ def _list_runs(self:ResultsExplorer, _=None) -> None:
 def _open(self:ResultsExplorer, _=None) -> None:
     "Show the chosen run, or nothing."
     if self.runs.value in (None, NO_RUN):
-        self.opened.data, self.opened.caption = b"", ""
+        self.opened.data, self.card.value = b"", ""
         return
     record = self.records[self.runs.value]
+    self.card.value = run_card(record)
     self.opened.data = figure_png(draw_run(record), 110)
-    self.opened.caption = f"commit {record['commit']}: {record['setting']}"
-    self.opened.alt = self.opened.caption
+    self.opened.alt = f"curve and map of a run: {tell_run(record)}"
 
 # %% ../../nbs/6_use/19_results.ipynb #978fa46b
 @patch

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from conftest import ROOT, SHOTS, free_port, new_page, serving
 from PIL import Image
+from rasterio.transform import from_origin
 
 from rs_zeroseg import load
 from rs_zeroseg.data.pocket import make_scene
@@ -253,6 +255,52 @@ def test_own_images(page, tmp_path):
     assert pixels(page) == before and "mine.jpg" in text(page, "about")
 
 
+def write_tiff(path, bands, **settings):
+    "A GeoTIFF of bands (C,H,W)."
+    count, height, width = bands.shape
+    place = dict(crs="EPSG:32633", transform=from_origin(5e5, 5e6, 1, 1))
+    with rasterio.open(path, "w", "GTiff", width, height, count, dtype=bands.dtype, **place, **settings) as out:
+        out.write(bands)
+    return path
+
+
+def test_geotiffs(page, tmp_path):
+    rgb = make_scene(5, size=640).image.transpose(2, 0, 1)
+    square = np.ascontiguousarray(rgb[:, 64:576, 64:576])
+    plain = write_tiff(tmp_path / "plain.tif", square, photometric="RGB", compress="deflate", tiled=True)
+    page.set_input_files("[data-part=file]", plain)
+    page.wait_for_selector("[data-part=about]:has-text('plain.tif')")
+    assert "stretched" not in text(page, "about")
+    there = page.evaluate("() => [...window.explorer.shown.source.pixels.data]")
+    assert np.abs(np.array(there).reshape(512, 512, 4)[..., :3] - square.transpose(1, 2, 0)).max() <= 1
+
+    deep = write_tiff(tmp_path / "deep.tif", (rgb.astype(np.uint16)*40 + 300), compress="lzw", predictor=2)
+    page.evaluate("""async bytes => {
+        const files = new DataTransfer();
+        files.items.add(new File([Uint8Array.from(bytes)], "deep.tif"));
+        window.explorer.root.dispatchEvent(new DragEvent("drop", { dataTransfer: files }));
+    }""", list(deep.read_bytes()))
+    page.wait_for_selector("[data-part=about]:has-text('deep.tif, its middle square at 512 px; 16-bit values')")
+    low, high = np.percentile(rgb[0].astype(float)*40 + 300, (2, 98))
+    assert f"2nd to their 98th percentile: {low:.0f} to {high:.0f}" in text(page, "about")
+
+    before = pixels(page)
+    four = np.concatenate([rgb, rgb[:1]])
+    for name, bands, told in (
+        ("float.tif", rgb.astype(np.float32), "float.tif has 32-bit floating-point values: save it as 8-bit"),
+        ("grey.tif", rgb[:1], "grey.tif has one band: red, green and blue are needed"),
+    ):
+        page.set_input_files("[data-part=file]", write_tiff(tmp_path / name, bands))
+        page.wait_for_selector(f"[data-part=error]:has-text('{told}')")
+    (tmp_path / "broken.tif").write_bytes(plain.read_bytes()[:40_000])
+    page.set_input_files("[data-part=file]", tmp_path / "broken.tif")
+    page.wait_for_selector("[data-part=error]:has-text('broken.tif')")
+    assert pixels(page) == before and "deep.tif" in text(page, "about")
+    page.set_input_files("[data-part=file]", write_tiff(tmp_path / "four.tif", four, photometric="MINISBLACK"))
+    page.wait_for_selector("[data-part=about]:has-text('bands 1, 2 and 3 of 4 are taken for red, green and blue')")
+    page.screenshot(path=SHOTS / "site-tiff.png")
+
+
 def test_every_letter_in_lecture_mode(page):
     page.keyboard.press("l")
     page.wait_for_selector(".rsx-lecturing")
@@ -311,6 +359,52 @@ def test_guided_looks_by_keys(page):
     page.wait_for_selector("[data-part=mission]", state="hidden")
 
 
+BESIDE = "[data-part=large-beside]"
+
+
+def test_two_words_beside_each_other(page):
+    page.keyboard.press("v")
+    page.wait_for_selector(BESIDE)
+    assert fits(page) == [True, True]
+    left, right = pixels(page), pixels(page, BESIDE)
+    one, other = FIRST.words[:2]
+    assert text(page, "large-caption").startswith(f"“{one}”") and text(page, "beside-caption").startswith(f"“{other}”")
+    page.screenshot(path=SHOTS / "site-compare.png")
+    page.keyboard.press("n")                                          # the word that stood beside changes its place
+    wait_for_word(page, other)
+    assert (pixels(page), pixels(page, BESIDE)) == (right, left)
+    page.keyboard.press("x")
+    page.wait_for_selector(f"[data-part=beside-caption]:has-text('“{FIRST.words[2]}”')")
+    page.keyboard.press("l")
+    assert f"“{FIRST.words[2]}”" in text(page, "lecture-caption") and f"“{other}”" in text(page, "lecture-about")
+    page.keyboard.press("l")
+    page.click(f".rsx-chip:has(b:text-is('{FIRST.words[2]}')) .rsx-away")      # what stands beside is taken away
+    page.wait_for_function("word => !document.querySelector('[data-part=beside-caption]').textContent.includes(word)",
+                           arg=FIRST.words[2])
+    page.set_viewport_size(dict(width=1920, height=1080))
+    page.wait_for_timeout(300)
+    assert fits(page) == [True, True]
+    page.screenshot(path=SHOTS / "site-compare-1920.png")
+    page.set_viewport_size(PHONE)
+    page.wait_for_timeout(300)
+    assert fits(page)[0]
+    page.keyboard.press("v")
+    assert page.locator(BESIDE).is_hidden()
+
+
+def test_a_part_beside_the_whole(page):
+    page.click("[data-part=compare]")
+    page.wait_for_selector(BESIDE)
+    page.select_option("[data-part=beside]", label="without any level")
+    page.wait_for_selector("[data-part=beside-caption]:has-text('without any level')")
+    page.click("[data-part=view-probability]")
+    assert pixels(page) != pixels(page, BESIDE)
+    page.select_option("[data-part=levels]", "0 0 0")                 # now both would be the same part
+    page.wait_for_selector("[data-part=beside-caption]:not(:has-text('without any level'))")
+    page.click("[data-part=compare]")
+    assert page.locator(BESIDE).is_hidden()
+
+
 def test_text_is_large_enough_and_pictures_have_names(page):
     found = page.evaluate("""() => {
         const shown = [...document.querySelectorAll(".rsx *")].filter(element => element.checkVisibility());
@@ -342,8 +436,51 @@ def test_accessibility(page, tmp_path):
     page.keyboard.press("?")
     assert violations(page) == []
     page.keyboard.press("Escape")
+    page.keyboard.press("v")
+    page.wait_for_selector(BESIDE)
+    assert violations(page) == []
+    page.keyboard.press("Escape")
     page.keyboard.press("l")
     assert violations(page) == []
+
+
+def test_a_film_for_the_readme(page):
+    "What one does in a minute, as pictures, which tools/screenshots.py makes into one that moves."
+    shots = iter(range(100))
+
+    def shoot():
+        page.wait_for_timeout(400)
+        page.screenshot(path=SHOTS / f"film-{next(shots):02}.png")
+
+    shoot()
+    for _ in range(2):
+        page.keyboard.press("n")
+        shoot()
+    add(page, "farm buildings")
+    wait_for_word(page, "farm buildings")
+    shoot()
+    page.locator(".rsx").focus()
+    page.click(f".rsx-chip:has(b:text-is('{FIRST.words[1]}')) .rsx-choose")
+    page.keyboard.press("s")
+    shoot()
+    box = page.locator(LARGE).bounding_box()
+    page.locator(LARGE).click(position=dict(x=box["width"]*.83, y=box["height"]*.28))      # a tennis court
+    page.mouse.move(5, 5)
+    page.keyboard.press("a")
+    page.wait_for_function("() => /court|tennis/.test(document.querySelector('[data-part=likeness]').textContent)")
+    shoot()
+    page.keyboard.press("m")
+    shoot()
+    page.keyboard.press("a")
+    page.keyboard.press("v")
+    page.wait_for_selector(BESIDE)
+    shoot()
+    page.keyboard.press("x")
+    shoot()
+    page.keyboard.press("l")
+    shoot()
+    page.keyboard.press("l")
+    page.keyboard.press("v")
 
 
 TIME_WORD = """async word => {

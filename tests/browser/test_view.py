@@ -4,7 +4,7 @@ import string
 
 import numpy as np
 import pytest
-from conftest import SHOTS, shown
+from conftest import SHOTS, free_port, new_page, serving, shown
 from PIL import Image
 
 from rs_zeroseg.data.pocket import make_scene
@@ -64,6 +64,35 @@ def test_an_own_image(page, tmp_path):
     assert text(page, "error") == ""
 
 
+def test_two_models_beside_each_other(page):
+    page.locator(".rsx").focus()
+    page.keyboard.press("v")
+    page.wait_for_selector("[data-part=large-beside]")
+    page.select_option("[data-part=beside]", label="pocket-zero-shot")
+    page.wait_for_selector("[data-part=beside-caption]:has-text('pocket-zero-shot has no Aₖ')")
+    assert "pocket" in text(page, "large-caption")
+    beside = page.locator("[data-part=large-beside] canvas")
+    assert beside.evaluate("canvas => canvas.toDataURL()") != pixels(page)
+    page.locator(".rsx").scroll_into_view_if_needed()
+    page.screenshot(path=SHOTS / "view-compare.png")
+    page.locator(".rsx").focus()
+    page.keyboard.press("x")
+    page.wait_for_selector("[data-part=beside-caption]:has-text('head untrained')")
+    page.keyboard.press("v")
+
+
+def test_before_and_after_training(page):
+    page.locator(".rsx").focus()
+    page.wait_for_selector("[data-part=step-value]:has-text('trained: ')")
+    trained = pixels(page)
+    page.keyboard.press("r")
+    page.wait_for_selector("[data-part=step-value]:has-text('head untrained: ')")
+    assert pixels(page) != trained
+    page.keyboard.press("t")
+    page.wait_for_selector("[data-part=step-value]:not(:has-text('head untrained'))")
+    assert pixels(page) == trained
+
+
 def test_no_key_reaches_the_notebook(page, lab):
     _, folder = lab
     page.locator(".rsx").focus()
@@ -80,3 +109,19 @@ def test_no_key_reaches_the_notebook(page, lab):
     page.keyboard.press("Control+s")
     kept = json.loads((folder / "view.ipynb").read_text(encoding="utf-8"))
     assert len(kept["cells"]) == 1
+
+
+def test_the_page_for_a_classroom(browser, tmp_path):
+    "What `rs_zeroseg lab --app view` serves: words, an own image, a comparison."
+    port = free_port()
+    command = ["-m", "rs_zeroseg", "lab", "--app", "view", "--no-browser", f"--port={port}"]
+    with serving(command, port, "voila-view.log", tmp_path) as address, new_page(browser) as page:
+        page.goto(f"{address}/")
+        page.wait_for_selector(".rsx .rsx-chip")
+        page.fill("[data-part=new-word]", "lagoon")
+        page.press("[data-part=new-word]", "Enter")
+        wait_for_word(page, "lagoon")
+        test_an_own_image(page, tmp_path)
+        test_two_models_beside_each_other(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        page.screenshot(path=SHOTS / "voila-view.png")

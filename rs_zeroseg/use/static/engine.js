@@ -1,9 +1,11 @@
 // The engine of the page without a kernel: it hands requests to the worker that runs the model.
 //
-// What a view needs of an engine: `readScene(scene, size)` -> {name, title, pixels, truth}, `read({name, rgba, levels,
-// words})` -> word -> maps, or null if a newer request took its place, and `likeness(x, y)` -> [[word, cosine]].
+// What a view needs of an engine: `readTiff(file, size)` -> {pixels, said}; `readScene(scene, size)` -> {name, title, pixels, truth}; `read({name, rgba, levels,
+// words, model})` -> {maps: word -> maps, scale, bias} or null if a newer request took its place; `likeness(x, y)` of the
+// image that was read last -> [[word, cosine]].
 
 import { readScene } from "./sources.js";
+import { readTiff, tiffLibrary } from "./tiff.js";
 
 const LIKENESSES = 5;
 
@@ -48,16 +50,20 @@ export class WorkerEngine {
     return readScene(scene, size);
   }
 
+  readTiff(file, size) {
+    return readTiff(file, size);
+  }
+
   async read(request) {
-    const { superseded, maps } = await this.send("read", request);
-    return superseded ? null : maps;
+    const { superseded, ...read } = await this.send("read", request);
+    return superseded ? null : read;
   }
 
   async likeness(x, y) {
     return (await this.send("likeness", { x, y, count: LIKENESSES })).words;
   }
 
-  anyWord() {
-    return this.send("text");
+  async anyWord() {
+    await Promise.all([this.send("text"), tiffLibrary()]);
   }
 }

@@ -3,6 +3,7 @@
 // Two states: `wanted` is what was asked for, `shown` what is on the page. A request's answer becomes `shown` as a whole,
 // or, when a newer request was made since, is forgotten. So numbers, pictures and captions always belong together.
 
+import { Beside } from "./beside.js";
 import { averagePrecision, bestWords, CHANCE_STEP, finished, percent, thinned } from "./maps.js";
 import { Missions } from "./missions.js";
 import { Painter, VIEWS } from "./painter.js";
@@ -20,12 +21,14 @@ export class Explorer {
   constructor(root, engine, page, missions) {
     Object.assign(this, { root, engine, page, turn: 0, pixel: null, hovered: null });
     this.finishedMaps = new Map();       // word -> its maps in the image's size
+    this.finishedBeside = new Map();     // the same of what stands beside, where another part or model made it
     this.scenes = new Map();             // name -> promise of the scene
     this.look = { view: "attention", threshold: page.threshold, outline: true };
     this.rows = new Map(page.words.map((row) => [row.word, row]));
     root.classList.add("rsx");
     root.innerHTML = TEMPLATE;
     root.tabIndex = 0;
+    this.beside = new Beside(this);
     this.painter = new Painter(this);
     this.missions = new Missions(this.part("mission"), this, missions);
     this.fillLists();
@@ -50,31 +53,42 @@ export class Explorer {
   }
 
   mapsOf(word) {
-    if (!this.finishedMaps.has(word)) {
+    return this.finish(word, this.shown.read, this.finishedMaps);
+  }
+
+  // The maps of a word that another part or another model made.
+  besideMapsOf(word) {
+    return this.finish(word, this.shown.besideRead, this.finishedBeside);
+  }
+
+  // A model without A_k has its average precision from S_k.
+  finish(word, read, kept) {
+    if (!kept.has(word)) {
       const { grid, size } = this.page;
-      const maps = finished(this.shown.maps.get(word), grid, size);
+      const maps = finished(read.maps.get(word), grid, size);
       const there = this.truthOf(word);
       const few = (values) => thinned(values, size, CHANCE_STEP);
-      const quality = there && averagePrecision(few(maps.attention), few(there));
+      const quality = there && averagePrecision(few(maps.attention ?? maps.probability), few(there));
       const most = Object.fromEntries(Object.entries(maps).map(([name, values]) => [name, largest(values)]));
-      this.finishedMaps.set(word, { ...maps, there, quality, most });
+      kept.set(word, { ...maps, there, quality, most });
     }
-    return this.finishedMaps.get(word);
+    return kept.get(word);
   }
 
   // Requests
 
   async update(change, doing, look = {}) {
-    this.wanted = { ...this.wanted, ...change };
+    const wanted = { ...this.wanted, ...change };
+    this.wanted = { ...wanted, beside: this.beside.fitting(wanted) };
     this.turn += 1;
     const turn = this.turn;
-    const { source, levels, words } = this.wanted;
     this.setBusy(doing);
     try {
-      const maps = await this.engine.read({ name: source.name, rgba: source.pixels.data, levels, words });
-      if (turn === this.turn && maps) {
+      const besideRead = await this.readBeside();
+      const read = turn === this.turn && (await this.read({}));      // the last one that is read answers for pixels
+      if (turn === this.turn && read) {
         Object.assign(this.look, look);
-        this.commit(maps);
+        this.commit(read, besideRead);
       }
     } catch (error) {
       this.takeBack(turn, error);
@@ -84,17 +98,30 @@ export class Explorer {
     }
   }
 
-  commit(maps) {
-    const { source, levels } = this.shown ?? {};
-    if (source !== this.wanted.source || String(levels) !== String(this.wanted.levels)) {
+  // What is wanted, or that with another model or other levels, from the engine.
+  read(other) {
+    const { source, levels, words, model } = { ...this.wanted, ...other };
+    return this.engine.read({ name: source.name, rgba: source.pixels.data, levels, words, model });
+  }
+
+  readBeside() {
+    const { kind, value } = this.wanted.beside ?? { kind: "word" };
+    return kind === "word" ? null : this.read({ [kind]: value });
+  }
+
+  commit(read, besideRead) {
+    const { source, levels, model } = this.shown ?? {};
+    const same = source === this.wanted.source && model === this.wanted.model;
+    if (!same || String(levels) !== String(this.wanted.levels)) {
       this.finishedMaps.clear();
       this.likeness = null;
     }
     if (source !== this.wanted.source) {
       this.pixel = null;
     }
-    this.shown = { ...this.wanted, maps };
-    this.finishedMaps.forEach((_, word) => maps.has(word) || this.finishedMaps.delete(word));
+    this.finishedBeside.clear();
+    this.shown = { ...this.wanted, read, besideRead };
+    this.finishedMaps.forEach((_, word) => read.maps.has(word) || this.finishedMaps.delete(word));
     this.tell("");
     this.pixel ??= this.brightest(this.shown.word);
     this.render();
@@ -141,13 +168,16 @@ export class Explorer {
 
   async begin() {
     const [first] = this.page.scenes;
-    await this.open({ scene: first.name, words: first.words, levels: [1, 1, 1] });
+    await this.open({ scene: first.name, words: first.words, levels: [1, 1, 1], model: "" });
     this.tell(this.missions.faults.join("; "));
   }
 
-  async open({ scene, words, word, levels, threshold, view }) {
+  async open({ scene, words, word, levels, threshold, view, model }) {
     const look = { ...(threshold && { threshold }), ...(view && { view }) };
     const change = { ...(words && { words, word: word ?? words[0] }), ...(levels && { levels }) };
+    if (model !== undefined) {
+      change.model = model;
+    }
     const source = scene ? this.sceneNamed(scene) : this.wanted.source;
     await this.updateSource(source, change, "reading the image", look);
   }
@@ -187,7 +217,7 @@ export class Explorer {
 
   chooseFile(file) {
     if (file) {
-      this.updateSource(readImageFile(file, this.page.size), {}, `reading ${file.name}`);
+      this.updateSource(readImageFile(file, this.page.size, this.engine.readTiff), {}, `reading ${file.name}`);
     }
   }
 
@@ -214,14 +244,34 @@ export class Explorer {
       this.tell("The last word stays: add another one first");
       return;
     }
-    this.update({ words, word: this.wanted.word === word ? words[0] : this.wanted.word }, "");
+    const removing = this.update({ words, word: this.wanted.word === word ? words[0] : this.wanted.word }, "");
+    removing.then(() => this.keepKeys());
+  }
+
+  // A control that had the keyboard and is gone gives it to the page around, whose keys do other things.
+  keepKeys() {
+    if (document.activeElement === document.body) {
+      this.root.focus({ preventScroll: true });
+    }
   }
 
   chooseWord(word) {
-    this.wanted.word = word;
-    if (this.shown.maps.has(word)) {
-      this.shown.word = word;
+    this.wanted = { ...this.wanted, ...this.beside.withWord(this.wanted, word) };
+    if (this.shown.read.maps.has(word)) {
+      Object.assign(this.shown, this.beside.withWord(this.shown, word));
       this.render();
+    }
+  }
+
+  chooseStep(name) {
+    return this.update({ model: name }, "reading the image with this step");
+  }
+
+  nextStep(by) {
+    const names = this.page.steps.map(({ name }) => name);
+    const next = names[names.indexOf(this.wanted.model) + by];
+    if (next !== undefined) {
+      this.chooseStep(next);
     }
   }
 
@@ -312,8 +362,8 @@ export class Explorer {
     this.root.classList.toggle("rsx-predict", yes);
   }
 
-  labels() {
-    const probabilities = this.shown.words.map((word) => this.mapsOf(word).probability);
+  labels(mapsOf = (word) => this.mapsOf(word)) {
+    const probabilities = this.shown.words.map((word) => mapsOf(word).probability);
     return bestWords(probabilities, this.look.threshold);
   }
 
@@ -326,11 +376,25 @@ export class Explorer {
     const there = absent.length === 0 ? "" : ` ${told} ${absent.join(", ")}.`;
     this.part("about").textContent = `You see ${source.title}.${there}`;
     this.painter.paint(word);
+    this.beside.render();
     this.renderHead(word);
     this.renderPixel();
     this.part("threshold").value = this.look.threshold;
     this.part("threshold-value").textContent = percent(this.look.threshold);
     this.part("outline").checked = this.look.outline;
+    this.renderStep(word);
+  }
+
+  // Which step of a training is shown, with what A_k of the word is worth there.
+  renderStep(word) {
+    const { steps } = this.page;
+    const at = steps.findIndex(({ name }) => name === this.shown.model);
+    this.part("steps").hidden = steps.length === 0;
+    if (at >= 0) {
+      this.part("step").value = at;
+      this.part("step").setAttribute("aria-valuetext", steps[at].title);
+      this.part("step-value").textContent = `${steps[at].title}: ${word}, ${this.qualityText(word)}`;
+    }
   }
 
   // Is a word of the vocabulary known not to be in the scene?
@@ -338,10 +402,10 @@ export class Explorer {
     return Boolean(this.shown.source.truth) && this.rows.has(word) && !this.mapsOf(word).quality;
   }
 
-  qualityText(word) {
-    const { quality } = this.mapsOf(word);
+  qualityText(word, { quality, attention } = this.mapsOf(word)) {
     if (quality) {
-      return `AP ${Math.round(quality.ap)}%, chance ${percent(quality.chance / 100)}`;
+      const of = attention ? "" : " of Sₖ";
+      return `AP${of} ${Math.round(quality.ap)}%, chance ${percent(quality.chance / 100)}`;
     }
     return this.isAbsent(word) ? "not in this scene" : "truth not known";
   }
@@ -367,7 +431,7 @@ export class Explorer {
     const rows = this.shown.words.map((word) => {
       const maps = this.mapsOf(word);
       const [cosine, attention, probability] = [maps.cosine[at], maps.attention[at], maps.probability[at]];
-      const reading = this.page.scale * cosine + this.page.bias;
+      const reading = this.shown.read.scale * cosine + this.shown.read.bias;
       return { word, chosen: word === this.shown.word, cosine, reading, attention, probability };
     });
     rows.sort((one, other) => other.probability - one.probability);
@@ -375,6 +439,7 @@ export class Explorer {
     this.part("waterfall").replaceChildren(...waterfall(rows, threshold));
     this.part("pixel-at").textContent = `Pixel ${pixel.x}, ${pixel.y}${this.truthAt(at)}`;
     this.renderLikeness(pixel);
+    this.beside.renderPixel(at);
     this.painter.placeCross(pixel, at);
   }
 
@@ -400,6 +465,7 @@ export class Explorer {
     this.part("scene").replaceChildren(...scenes);
     this.part("scene").value = source?.name ?? this.page.scenes[0].name;
     this.part("levels").value = (this.wanted?.levels ?? [1, 1, 1]).join(" ");
+    this.part("step").max = this.page.steps.length - 1;
   }
 
   toggleLecture() {
@@ -423,6 +489,7 @@ export class Explorer {
     if (this.missions.open) {
       this.missions.close();
     } else {
+      this.beside.close();
       this.missions.start(0);
     }
     this.root.focus();
@@ -448,6 +515,9 @@ export class Explorer {
     on("outline", "change", ({ target }) => this.setLook({ outline: target.checked }));
     on("missions", "click", () => this.toggleMissions());
     on("lecture", "click", () => this.toggleLecture());
+    on("compare", "click", () => this.beside.toggle());
+    on("beside", "change", ({ target }) => this.beside.choose(target.selectedIndex));
+    on("step", "input", ({ target }) => this.chooseStep(this.page.steps[target.value].name));
     on("keys", "click", () => this.toggleHelp());
     VIEWS.forEach(({ name }) => on(`view-${name}`, "click", () => this.setLook({ view: name })));
     this.part("help").querySelector("dl").innerHTML = KEYS.map(({ keys, does }) => `<dt>${keys}</dt><dd>${does}</dd>`).join("");

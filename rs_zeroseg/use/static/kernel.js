@@ -6,20 +6,19 @@
 import { Explorer } from "./explorer.js";
 
 const LIKENESSES = 5;
-const STEPS = ["cosine", "attention", "logits"];
-const MOST_KEPT = 4;            // images whose maps are kept
+const MOST_KEPT = 16;           // images, through a model with some levels, whose maps are kept
 
 function bytesOf(view) {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-// One buffer (words, steps, cells) of 32-bit floats -> word -> {cosine, attention, logits}
-function unpacked(words, buffer) {
+// One buffer (words, steps, cells) of 32-bit floats -> word -> {cosine, logits, and attention if the model has it}
+function unpacked(words, steps, buffer) {
   const numbers = new Float32Array(bytesOf(buffer).slice().buffer);
-  const cells = numbers.length / (words.length * STEPS.length);
+  const cells = numbers.length / (words.length * steps.length);
   return words.map((word, k) => {
-    const maps = STEPS.map((step, i) => {
-      const start = (k * STEPS.length + i) * cells;
+    const maps = steps.map((step, i) => {
+      const start = (k * steps.length + i) * cells;
       return [step, numbers.slice(start, start + cells)];
     });
     return [word, Object.fromEntries(maps)];
@@ -32,7 +31,7 @@ class KernelEngine {
     this.name = crypto.randomUUID();      // of this view; another view of the same widget has another one
     this.waiting = new Map();             // id -> [resolve, reject]
     this.last = 0;
-    this.kept = new Map();                // image and levels -> word -> maps
+    this.kept = new Map();                // image, levels and model -> {maps: word -> maps, scale, bias, threshold}
     this.onMessage = (content, buffers) => this.finish(content, buffers);
     model.on("msg:custom", this.onMessage);
   }
@@ -66,6 +65,11 @@ class KernelEngine {
     return { name, title, pixels, truth: known ? bytesOf(buffers[1]).slice() : null };
   }
 
+  // A kernel reads any raster by its path, and better than a browser.
+  async readTiff(file) {
+    throw new Error(`${file.name} is a TIFF file: open it with AttentionView(source="the path of ${file.name}")`);
+  }
+
   read(request) {
     const result = new Promise((resolve, reject) => {
       this.next?.resolve(null);           // a newer request takes its place
@@ -91,24 +95,26 @@ class KernelEngine {
     this.work();
   }
 
-  async mapsFor({ name, rgba, levels, words }) {
-    const key = `${name} ${levels}`;
-    const kept = this.kept.get(key) ?? new Map();
-    const missing = words.filter((word) => !kept.has(word));
+  async mapsFor({ name, rgba, levels, words, model }) {
+    const key = `${name} ${levels} ${model}`;
+    let kept = this.kept.get(key) ?? { maps: new Map() };
+    const missing = words.filter((word) => !kept.maps.has(word));
+    const own = name.startsWith("own-");
+    const about = { name: own ? `${this.name} ${name}` : name, levels, model };
     if (missing.length > 0 || this.asked !== key) {
-      const own = name.startsWith("own-");
-      const request = { name: own ? `${this.name} ${name}` : name, levels, words: missing };
-      const { buffers } = await this.send("read", request, own ? [rgba.slice().buffer] : []);
-      unpacked(missing, buffers[0]).forEach(([word, maps]) => kept.set(word, maps));
+      const request = { ...about, words: missing };
+      const { buffers, steps, ...numbers } = await this.send("read", request, own ? [rgba.slice().buffer] : []);
+      const made = missing.length > 0 ? unpacked(missing, steps, buffers[0]) : [];
+      kept = { maps: new Map([...kept.maps, ...made]), ...numbers };
       this.asked = key;
-      this.about = { name: request.name, levels };
     }
+    this.about = about;
     this.kept.delete(key);
-    this.kept.set(key, new Map([...kept].filter(([word]) => words.includes(word))));
+    this.kept.set(key, { ...kept, maps: new Map([...kept.maps].filter(([word]) => words.includes(word))) });
     if (this.kept.size > MOST_KEPT) {
       this.kept.delete(this.kept.keys().next().value);
     }
-    return new Map(words.map((word) => [word, kept.get(word)]));
+    return { ...kept, maps: new Map(words.map((word) => [word, kept.maps.get(word)])) };
   }
 
   async likeness(x, y) {

@@ -69,10 +69,11 @@ export function resize(map, grid, size) {
   return resized;
 }
 
-// A_k, S_k and the cosine of a word in a size, from the steps that an engine gives.
+// A_k (where the model has one), S_k and the cosine of a word in a size, from the steps that an engine gives.
 export function finished(steps, grid, size) {
+  const attention = steps.attention && { attention: resize(steps.attention.map(sigmoid), grid, size) };
   return {
-    attention: resize(steps.attention.map(sigmoid), grid, size),
+    ...attention,
     probability: resize(steps.logits, grid, size).map(sigmoid),
     cosine: resize(steps.cosine, grid, size),
   };

@@ -30,7 +30,8 @@ export function faultOf(mission, scenes) {
 }
 
 export class Missions {
-  // `panel` is the element to fill; `view` offers `open(settings)`, `measure(name, word, other)` and `predicting(yes)`.
+  // `panel` is the element to fill; `view` offers `open(settings)`, `measure(name, word, other)`, `predicting(yes)`
+  // and `keepKeys()`.
   constructor(panel, view, missions) {
     const scenes = view.page.scenes.map(({ name }) => name);
     const faults = missions.map((mission) => faultOf(mission, scenes));
@@ -104,6 +105,7 @@ export class Missions {
     this.options = [];
     this.panel.hidden = true;
     this.view.predicting(false);
+    this.view.keepKeys();
   }
 
   button(text, action) {
@@ -123,5 +125,6 @@ export class Missions {
     line.append(...buttons, this.button("close (Esc)", () => this.close()));
     this.panel.replaceChildren(heading, paragraph, line);
     this.panel.hidden = false;
+    this.view.keepKeys();
   }
 }

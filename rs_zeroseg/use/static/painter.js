@@ -10,10 +10,10 @@ const FREE_COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d
 
 export const VIEWS = [
   { name: "image", says: () => "the image" },
-  { name: "attention", says: (word) => `Aₖ: where it looks for “${word}”` },
-  { name: "probability", says: (word) => `Sₖ: how probable “${word}” is` },
-  { name: "cosine", says: (word) => `cosine of the VLM's patches and “${word}”` },
-  { name: "map", says: () => "the most probable word at each pixel" },
+  { name: "attention", short: "Aₖ of", says: (word) => `Aₖ: where it looks for “${word}”` },
+  { name: "probability", short: "Sₖ of", says: (word) => `Sₖ: how probable “${word}” is` },
+  { name: "cosine", short: "cosine of", says: (word) => `cosine of the VLM's patches and “${word}”` },
+  { name: "map", short: "map of all words;", says: () => "the most probable word at each pixel" },
 ];
 
 const THREE = ["attention", "probability", "cosine"];
@@ -107,13 +107,13 @@ export class Painter {
   }
 
   // The picture of a view in the image's own size.
-  picture(view, word) {
+  picture(view, word, mapsOf = (other) => this.explorer.mapsOf(other)) {
     const { explorer } = this;
     const { pixels } = explorer.shown.source;
-    const maps = explorer.mapsOf(word);
+    const maps = mapsOf(word);
     let picture = new ImageData(pixels.data.slice(), pixels.width);
     if (view === "map") {
-      picture = labelPicture(pixels, explorer.labels(), this.colours);
+      picture = labelPicture(pixels, explorer.labels(mapsOf), this.colours);
     } else if (view !== "image") {
       picture = heatPicture(pixels, maps[view]);
     }
@@ -136,6 +136,17 @@ export class Painter {
   paintLarge(word) {
     const { view } = this.explorer.look;
     this.put(this.explorer.part("large"), this.picture(view, word), this.says(view, word));
+  }
+
+  // What stands beside the large picture, in the same view. `side` is {word, mapsOf}.
+  paintBeside(side, says) {
+    const picture = this.besidePicture(this.explorer.look.view, side);
+    this.put(this.explorer.part("large-beside"), picture, says);
+  }
+
+  besidePicture(view, { word, mapsOf }) {
+    const maps = mapsOf(word);
+    return this.picture(view === "attention" && !maps.attention ? "probability" : view, word, mapsOf);
   }
 
   paintThree(word) {
@@ -207,11 +218,28 @@ export class Painter {
       return;
     }
     const view = explorer.look.view === "image" ? "attention" : explorer.look.view;
+    if (explorer.shown.beside) {
+      this.paintLecturePair(view);
+      return;
+    }
     this.put(explorer.part("lecture-image"), this.picture("image", word), explorer.shown.source.title);
     this.put(explorer.part("lecture-map"), this.picture(view, word), this.says(view, word));
     explorer.part("lecture-about").textContent = `“${word}”: ${explorer.row(word).tier}, ${explorer.qualityText(word)}`;
     const threshold = view === "map" ? `, threshold ${percent(explorer.look.threshold)}` : "";
     explorer.part("lecture-caption").dataset.says = `${this.says(view, word)}${threshold}`;
+  }
+
+  // Comparing in lecture mode: the two maps, and what they are.
+  paintLecturePair(view) {
+    const { beside, part } = { beside: this.explorer.beside, part: (name) => this.explorer.part(name) };
+    [[beside.left, "lecture-image", "lecture-about"], [beside.right, "lecture-map", "lecture-caption"]].forEach(
+      ([side, picture, caption]) => {
+        const says = beside.says(view, side);
+        this.put(part(picture), this.besidePicture(view, side), says);
+        const shown = view === "attention" && !side.mapsOf(side.word).attention ? "probability" : view;
+        part(caption).textContent = `${VIEWS.find(({ name }) => name === shown).short} ${beside.title(side)}`;
+      },
+    );
   }
 
   // The cross at a pixel in every picture, and the numbers there.
@@ -229,6 +257,9 @@ export class Painter {
       const numbers = `here ${maps[name][at].toFixed(2)}, at most ${maps.most[name].toFixed(2)}`;
       explorer.part(`numbers-${name}`).textContent = numbers;
     });
+    if (explorer.shown.beside) {
+      return;
+    }
     const caption = explorer.part("lecture-caption");
     const view = explorer.look.view === "image" ? "attention" : explorer.look.view;
     const here = maps[view] ? `; here ${maps[view][at].toFixed(2)}` : "";

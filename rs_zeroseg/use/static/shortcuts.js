@@ -14,6 +14,7 @@ function moveThreshold(explorer, step) {
 function leave(explorer) {
   explorer.missions.close();
   explorer.part("help").hidden = true;
+  explorer.beside.close();
   if (explorer.root.classList.contains("rsx-lecturing")) {
     explorer.toggleLecture();
   }
@@ -27,6 +28,8 @@ export const KEYS = [
   { keys: "+, −", does: "threshold" },
   { keys: "arrows", does: "move the pixel; with Shift by one" },
   { keys: "O", does: "outline of the truth" },
+  { keys: "V", does: "compare; X, Z: what stands beside it" },
+  { keys: "T, R", does: "later step of a training, earlier step" },
   { keys: "L", does: "lecture mode" },
   { keys: "G", does: "guided looks; 1 to 4 answer, Enter goes on" },
   { keys: "?", does: "this list" },
@@ -42,6 +45,11 @@ const ACTIONS = {
   m: view("map"),
   i: view("image"),
   o: (explorer) => explorer.setLook({ outline: !explorer.look.outline }),
+  v: (explorer) => explorer.beside.toggle(),
+  x: (explorer) => explorer.beside.next(1),
+  z: (explorer) => explorer.beside.next(-1),
+  t: (explorer) => explorer.nextStep(1),
+  r: (explorer) => explorer.nextStep(-1),
   l: (explorer) => explorer.toggleLecture(),
   g: (explorer) => explorer.toggleMissions(),
   "?": (explorer) => explorer.toggleHelp(),

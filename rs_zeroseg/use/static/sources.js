@@ -1,5 +1,7 @@
 // Images: scenes that lie beside the page, and files of the user, which never leave the browser.
 
+import { isTiff } from "./tiff.js";
+
 const MOST_BYTES = 64e6;
 
 function cut(bitmap, size) {
@@ -30,18 +32,25 @@ export async function readScene({ name, title }, size) {
 
 let uploads = 0;
 
-// The middle square of an image file, `size` pixels wide. Throws an error that names the file and the way out.
-export async function readImageFile(file, size) {
-  if (file.size > MOST_BYTES) {
-    throw new Error(`${file.name} has ${Math.round(file.size / 1e6)} MB: at most ${MOST_BYTES / 1e6}`);
+async function asBitmap(file, size, readTiff) {
+  if (await isTiff(file)) {
+    const { pixels, said } = await readTiff(file, size);
+    return { bitmap: await createImageBitmap(pixels), said };
   }
-  let bitmap;
   try {
-    bitmap = await createImageBitmap(file);
+    return { bitmap: await createImageBitmap(file), said: "" };
   } catch {
     throw new Error(`${file.name} is not an image that a browser reads: save it as PNG or JPEG`);
   }
+}
+
+// The middle square of an image file, `size` pixels wide. Throws an error that names the file and the way out.
+export async function readImageFile(file, size, readTiff) {
+  if (file.size > MOST_BYTES) {
+    throw new Error(`${file.name} has ${Math.round(file.size / 1e6)} MB: at most ${MOST_BYTES / 1e6}`);
+  }
+  const { bitmap, said } = await asBitmap(file, size, readTiff);
   uploads += 1;
   const shrunk = bitmap.width === size && bitmap.height === size ? "" : `, its middle square at ${size} px`;
-  return { name: `own-${uploads}`, title: `${file.name}${shrunk}`, pixels: cut(bitmap, size), truth: null };
+  return { name: `own-${uploads}`, title: `${file.name}${shrunk}${said}`, pixels: cut(bitmap, size), truth: null };
 }

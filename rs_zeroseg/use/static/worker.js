@@ -144,7 +144,8 @@ async function read(request) {
     await ask(image, missing);
   }
   current = image;
-  return { maps: new Map(request.words.map((word) => [word, image.maps.get(word)])) };
+  const maps = new Map(request.words.map((word) => [word, image.maps.get(word)]));
+  return { maps, scale: page.scale, bias: page.bias, threshold: page.threshold };
 }
 
 // The caption words that the VLM's patch at a pixel is most similar to, best first.

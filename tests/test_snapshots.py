@@ -1,0 +1,47 @@
+"""The steps of a training that can come with the package: what the tool keeps, and what the explorer makes of it."""
+import copy
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from rs_zeroseg.model.checkpoint import save
+from rs_zeroseg.use import view
+from rs_zeroseg.use.choices import UNTRAINED, model_named
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("ship_snapshots", ROOT / "tools" / "ship_snapshots.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    "A run with two snapshots: before training, and with the shipped model's head."
+    folder, start = tmp_path_factory.mktemp("run"), model_named(UNTRAINED)
+    trained = copy.deepcopy(start)
+    for part in ("dsfe", "mscam", "head"):
+        getattr(trained, part).load_state_dict(getattr(model_named("pocket"), part).state_dict())
+    save(start, folder / "snapshots" / "step-000000", half=True)
+    save(trained, folder / "snapshots" / "step-000030", half=True)
+    return folder
+
+
+def test_small_files_are_kept_and_shown(tool, run, tmp_path, monkeypatch):
+    first, second = tool.ship(run, tmp_path)
+    assert first.stat().st_size < 1000 and second.stat().st_size < .7e6       # nothing changed; the head
+    monkeypatch.setattr(view, "WATCH", tmp_path)
+    steps = view.AttentionView().page["steps"]
+    assert [step["title"] for step in steps] == ["step 0", "step 30", "trained (pocket)"]
+
+
+def test_files_that_are_too_large_are_not_kept(tool, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "MOST_BYTES", 1e6)
+    with pytest.raises(ValueError, match="may have 1 MB; train with frozen streams"):
+        tool.ship(run, tmp_path)
+    assert list(tmp_path.iterdir()) == []

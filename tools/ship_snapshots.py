@@ -1,0 +1,69 @@
+"""Make the steps of a training that come with the package: rs_zeroseg/weights/watch, for the slider of the explorer.
+
+    python tools/ship_snapshots.py runs/watch
+
+If the folder holds no run yet, one is made first: stage 3 on the encoders that come with the package, both streams
+frozen, with ten snapshots. Of each snapshot only what training changed is kept, matrices in 8 bit.
+"""
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rs_zeroseg.model.checkpoint import WEIGHTS, load
+from rs_zeroseg.training.segmentation import SEGMENTATION_PLAN, train_pocket
+from rs_zeroseg.use.choices import UNTRAINED, model_named, snapshots
+from rs_zeroseg.use.view import WATCH, keep_changes
+
+MOST_BYTES = 12e6   # of all weights that come with the package
+
+
+def arguments() -> argparse.Namespace:
+    "What the command line says."
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a run with snapshots, or of the one that is made")
+    parser.add_argument("--out", type=Path, default=WATCH, help="folder to write")
+    parser.add_argument("--steps", type=int, default=300, help="of the run that is made, if there is none")
+    parser.add_argument("--count", type=int, default=10, help="snapshots of the run that is made")
+    return parser.parse_args()
+
+
+def ship(run: Path, out: Path) -> list[Path]:
+    """The small files of a run's snapshots.
+
+    Raises
+    ------
+    ValueError
+        If the run has no snapshots, or its files are too large. Says what to do."""
+    out.mkdir(parents=True, exist_ok=True)
+    made = []
+    for snapshot in snapshots(str(run)):
+        made.append(out/f"{snapshot.name}.safetensors")
+        keep_changes(load(snapshot), model_named(UNTRAINED), made[-1])
+    others = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file() and path not in made)
+    size = sum(path.stat().st_size for path in made)
+    if size + others > MOST_BYTES:
+        for path in made:
+            path.unlink()
+        raise ValueError(f"{run}: {size/1e6:.1f} MB, and all weights together may have {MOST_BYTES/1e6:.0f} MB; "
+                         "train with frozen streams (--clip freeze), or with fewer snapshots")
+    return made
+
+
+def main() -> int:
+    args = arguments()
+    try:
+        if not (args.run/"snapshots").is_dir():
+            every = max(1, args.steps//(args.count - 1))
+            plan = replace(SEGMENTATION_PLAN, steps=args.steps)
+            train_pocket(args.run, None, plan=plan, clip="freeze", snapshots=every)
+        made = ship(args.run, args.out)
+    except ValueError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.out}: {len(made)} steps, {sum(path.stat().st_size for path in made)/1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
