@@ -66,7 +66,6 @@ LISTED = {   # notebook -> numbers that are still typed; the list may only becom
     "6_use/07_cluster": "17.8",
     "6_use/18_result_figures": "25.5 30.5",
     "6_use/24_training_commands": "4.2 62.5",
-    "6_use/27_page": "1.2 40 1.5",
     "6_use/28_export": "22.7 91",
     "workshop/01_words_and_pixels": "0.6 0.45",
     "workshop/02_two_streams": "20 31",
