@@ -177,7 +177,7 @@ def test_pretrain_and_train_hand_their_options_on(run, monkeypatch, tmp_path):
     train = ("train", "--out", tmp_path/"t", "--encoders", tmp_path/"p", "--steps", 7, "--seed", 4)
     assert run(*train).exit_code == 0
 
-    assert calls["pretrain"] == dict(out=tmp_path/"p", real=tmp_path, images=None, seed=3)
+    assert calls["pretrain"] == dict(out=tmp_path/"p", real=tmp_path, images=None, seed=3, vlm="pocket")
     trained = calls["train_pocket"]
     assert (trained["encoders"], trained["plan"].steps, trained["seed"]) == (tmp_path/"p", 7, 4)
 
