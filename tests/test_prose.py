@@ -33,7 +33,7 @@ RESULT = re.compile(rf"{PERCENT}|\s?(?:ms|s|seconds?|min|minutes?|h|hours?|[KMG]
 SCORE = re.compile(r"\b(?:m?IoU|AP|AUROC|average precision|accuracy)\b")
 PAPER = re.compile(r"\b(?:Tables?|Figures?|Sections?|Eqs?\.|Equations?) \d")
 # versions, the plan of a lesson, and what is worked out on the spot
-NAMED = re.compile(r"(?:Python|Apache|CC BY|Voila|JupyterLab|[Tt]orch|[Tt]orch before|version|[Rr]elease|Timing:| =) ?$")
+NAMED = re.compile(r"(?:Python|Apache|CC BY|Voila|JupyterLab|[Tt]orch(?: before)?|version|[Rr]elease|Timing:| =) ?$")
 METRES = re.compile(r"(?: to [\d.]+)? ?m\b")
 LEVELS = {0, .05, .5, 1.96, 50, 95, 97.5, 100}
 SMALL = 13
