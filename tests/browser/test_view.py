@@ -66,6 +66,7 @@ def test_an_own_image(page, tmp_path):
 
 def test_two_models_beside_each_other(page):
     page.locator(".rsx").focus()
+    page.keyboard.press("a")
     page.keyboard.press("v")
     page.wait_for_selector("[data-part=large-beside]")
     page.select_option("[data-part=beside]", label="pocket-zero-shot")
@@ -83,7 +84,7 @@ def test_two_models_beside_each_other(page):
 
 def test_before_and_after_training(page):
     page.locator(".rsx").focus()
-    page.wait_for_selector("[data-part=step-value]:has-text('trained: ')")
+    page.wait_for_selector("[data-part=step-value]:has-text('trained (pocket): ')")
     trained = pixels(page)
     page.keyboard.press("r")
     page.wait_for_selector("[data-part=step-value]:has-text('head untrained: ')")
