@@ -13,8 +13,6 @@ million, times, ...); in a paragraph about a score (mIoU, AP, ...) any number fr
 Formulas, code, links and timetables are not prose. The README is made from `nbs/index.ipynb`, which stands for it.
 """
 import re
-from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -37,8 +35,6 @@ NAMED = re.compile(r"(?:Python|Apache|CC BY|Voila|JupyterLab|[Tt]orch(?: before)
 METRES = re.compile(r"(?: to [\d.]+)? ?m\b")
 LEVELS = {0, .05, .5, 1.96, 50, 95, 97.5, 100}
 SMALL = 13
-
-LISTED: dict[str, str] = {}   # notebook -> numbers that are still typed; the list may only become shorter
 
 
 def spoken(markdown) -> list[str]:
@@ -96,23 +92,10 @@ def typed_results(cells) -> list[str]:
     return found
 
 
-@cache
-def typed_in(name) -> list[str]:
-    "The same of a notebook."
-    return typed_results(nbformat.read(NOTEBOOKS[name], as_version=4).cells)
-
-
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_no_result_is_typed(name):
-    new = Counter(typed_in(name)) - Counter(LISTED.get(name, "").split())
-    assert not new, f"{sorted(new.elements())}: show them by a cell, assert them, or strike them out"
-
-
-def test_the_list_shrinks():
-    "What is mended leaves the list; `python tests/test_prose.py` prints what is left."
-    mended = {name: Counter(listed.split()) - Counter(typed_in(name) if name in NOTEBOOKS else [])
-              for name, listed in LISTED.items()}
-    assert {name: sorted(gone.elements()) for name, gone in mended.items() if gone} == {}
+    typed = typed_results(nbformat.read(NOTEBOOKS[name], as_version=4).cells)
+    assert not typed, f"{typed}: show them by a cell, assert them, or strike them out"
 
 
 SHOWN = nbformat.v4.new_code_cell("seeds = 17\nassert gain > 3.5", outputs=[nbformat.v4.new_output(
@@ -137,9 +120,3 @@ TYPED = {
 @pytest.mark.parametrize("text", TYPED)
 def test_what_is_found(text):
     assert typed_results([nbformat.v4.new_markdown_cell(text), SHOWN]) == TYPED[text]
-
-
-if __name__ == "__main__":
-    for name in NOTEBOOKS:
-        if typed_in(name):
-            print(f'    "{name}": "{" ".join(typed_in(name))}",')
