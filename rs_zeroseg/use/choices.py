@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_WORDS', 'VIEW_PX', 'MIDDLE', 'OUTLINE', 'UNTRAINED', 'MODELS', 'LEVELS', 'NEEDED', 'PARTS', 'read_words',
-           'Place', 'window_of', 'is_seed', 'is_kept', 'shape_of', 'read_source', 'reading_of', 'overview',
+           'Place', 'window_of', 'is_seed', 'is_kept', 'kept_in', 'shape_of', 'read_source', 'reading_of', 'overview',
            'model_named', 'snapshots', 'with_part', 'code_for']
 
 # %% ../../nbs/6_use/15_choices.ipynb #27d47247
@@ -81,6 +81,11 @@ def is_kept(source:str) -> bool:
     return (Path(source.strip())/"features.json").is_file()
 
 
+def kept_in(source:str) -> Kept:
+    "What `encode` has put into a folder that a text names; ValueError if it holds no features."
+    return Kept(Path(source.strip()))
+
+
 def shape_of(source:str) -> tuple[int, int]:
     """(H,W) in pixels of an image, or of what a folder of features was made from.
 
@@ -89,7 +94,7 @@ def shape_of(source:str) -> tuple[int, int]:
     ValueError
         If it is no image that can be read. The message names it."""
     if is_kept(source):
-        return Kept(Path(source.strip())).given.seen.shape
+        return kept_in(source).given.seen.shape
     with open_raster(source.strip()) as src:
         return src.shape
 
@@ -130,7 +135,7 @@ def reading_of(
         If it is no image that can be read, or another model has made the features. The message names it."""
     if not is_kept(source):
         return Reading(model, *read_source(source, place))
-    kept = Kept(Path(source.strip()))
+    kept = kept_in(source)
     window = window_of(replace(place, side_px=min(place.side_px, VIEW_PX)), *kept.given.seen.shape)
     return KeptReading(FeatureReader(kept, model), window)
 
@@ -138,15 +143,17 @@ def reading_of(
 OUTLINE = 1, .9, 0   # yellow
 
 
-def _small(source:str, side_px:int) -> np.ndarray:
-    "A whole raster, (3,h,w) in [0,1], with at most `side_px` pixels along its longer side."
-    height, width = shape_of(source)
+def _small(source:str, side_px:int) -> tuple[np.ndarray, tuple[int, int]]:
+    "A whole raster, (3,h,w) in [0,1], with at most `side_px` pixels along its longer side, and its true (H,W)."
     if is_kept(source):
-        return Kept(Path(source)).picture(Window(0, 0, width, height), -(-max(height, width)//side_px))/255
+        kept = kept_in(source)
+        height, width = kept.given.seen.shape
+        return kept.picture(Window(0, 0, width, height), -(-max(height, width)//side_px))/255, (height, width)
     with open_raster(source) as src:
-        shrink = max(1, max(src.shape)/side_px)
+        height, width = src.shape
+        shrink = max(1, max(height, width)/side_px)
         shape = max(1, round(height/shrink)), max(1, round(width/shrink))
-        return read_rgb(src, look_at(src), None, shape)[0]
+        return read_rgb(src, look_at(src), None, shape)[0], (height, width)
 
 
 def overview(
@@ -160,9 +167,9 @@ def overview(
     ------
     ValueError
         If it is no image that can be read. The message names it."""
-    height, width = shape_of(source)
+    pixels, (height, width) = _small(source, side_px)
+    pixels = pixels.transpose(1, 2, 0).copy()                         # (h,w,3)
     window = window_of(place, height, width)
-    pixels = _small(source, side_px).transpose(1, 2, 0).copy()        # (h,w,3)
 
     # the window's edges in the small picture
     h, w, _ = pixels.shape

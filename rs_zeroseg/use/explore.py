@@ -262,7 +262,7 @@ def look_at(
         sight = Sight(reading_of(self._chosen(), source, place), source, place)
         if self.beside.value:
             sight.beside_name = self.beside.value
-            sight.beside = reading_of(self._named(sight.beside_name), source, place)
+            sight.beside = sight.reading.by(self._named(sight.beside_name))
 
     # nothing was wrong: the new sight takes the place of the old one
     self.sight = sight

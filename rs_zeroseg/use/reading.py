@@ -90,6 +90,12 @@ def token_at(features:Features, row:int, column:int) -> torch.Tensor:   # (D_E,)
 
 
 @patch
+def by(self:Reading, model:Segmenter) -> Reading:
+    "The same image, read by another model."
+    return Reading(model, self.image, self.truth)
+
+
+@patch
 def answers(self:Reading, words:list[str]) -> list[WordMaps]:   # one per word
     "What the model says about these words, asked together."
     return answers_of(self.model, self.features, words)
@@ -243,11 +249,15 @@ class KeptReading(Reading):
         reader:FeatureReader,
         window:Window,           # whole pixels
     ):
-        self.model, self.truth = reader.model, None
+        self.model, self.truth, self.kept, self.window = reader.model, None, reader.kept, window
         self.image = torch.from_numpy(reader.kept.picture(window))/255
         self.maps, self.precision = {}, {}
         with torch.inference_mode():
             self.parts = reader.parts(window)
+
+    def by(self, model:Segmenter) -> Reading:
+        "The same window by another model; ValueError if that one has not encoded the folder."
+        return KeptReading(FeatureReader(self.kept, model), self.window)
 
     def token(self, row:int, column:int) -> torch.Tensor:   # (D_E,)
         "The VLM's unit vector of the patch at a pixel; 0 where there is no data."

@@ -252,13 +252,14 @@ def draw_results(
     "The paper's numbers of one column beside ours; the titles say how each side was measured."
     if table == "figure3":
         return readable(_draw_text(NOTHING_TO_DRAW))
-    paper, own = paper_side(table, column), our_side(table, column, records, metric)
+    paper = paper_side(table, column)
+    if table == "table6":
+        return readable(_draw_lambda(column, paper, records, metric))
+    own = our_side(table, column, records, metric)
     we_say = _we_say(table, own, metric)
     title = column if table == "figure4" else f"{column}, mIoU %"
     if table == "table3":
         return readable(_draw_grids(title, paper, own, we_say))
-    if table == "table6":
-        return readable(_draw_lambda(column, paper, records, metric))
     return readable(_draw_points(table, title, paper, own, we_say))
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #efb674e8
