@@ -1,11 +1,11 @@
 "What the tests of the data scripts share."
-import importlib.util
 import re
 import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
+from modules import module_at
 from PIL import Image
 
 from rs_zeroseg.data import command
@@ -16,10 +16,7 @@ NAMES = ["landdiscover50k", "flair", "fast", "potsdam", "floodnet", "openearthma
 
 def script(name):
     "A script of data_scripts/, as a module."
-    spec = importlib.util.spec_from_file_location(name, ROOT / "data_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "data_scripts" / f"{name}.py")
 
 
 def run_script(name, sources, out, split=None, *options):

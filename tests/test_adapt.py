@@ -1,11 +1,10 @@
 "SampleDataset over torchgeo's own readers; skipped where torchgeo (an extra) is absent. Nothing is downloaded."
-import importlib.util
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from data_sets import script
 
 from rs_zeroseg.data.adapt import SampleDataset
 from rs_zeroseg.data.imagery import FolderDataset
@@ -20,15 +19,12 @@ from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.training.loop import TrainConfig, fit
 
 torchgeo = pytest.importorskip("torchgeo.datasets")
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def loveda(tmp_path_factory):
     "A miniature of LoveDA: as our script prepares it, and as torchgeo reads it."
-    spec = importlib.util.spec_from_file_location("loveda", ROOT / "data_scripts" / "loveda.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("loveda")
     folder = tmp_path_factory.mktemp("loveda")
     archives, _ = make_miniature(module.RECIPE, folder / "raw")
     for archive in archives:

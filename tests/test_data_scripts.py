@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import functools
 import http.server
-import importlib.util
 import json
 import shutil
 import threading
@@ -21,9 +20,7 @@ from rs_zeroseg.data.imagery import FolderDataset
 from rs_zeroseg.data.labels import IGNORE
 from rs_zeroseg.data.vocab import DATASETS, LANDDISCOVER50K, unseen_words
 
-SPEC = importlib.util.spec_from_file_location("dubai", ROOT / "data_scripts" / "dubai.py")
-dubai = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(dubai)
+dubai = script("dubai")
 COLOURS = np.array([
     [0x3C, 0x10, 0x98], [0x84, 0x29, 0xF6], [0x6E, 0xC1, 0xE4], [0xFE, 0xDD, 0x3A], [0xE2, 0xA9, 0x29],
     [0x9B, 0x9B, 0x9B], [0, 0, 0],

@@ -1,5 +1,4 @@
 "`doctor`: a healthy workstation, and each illness played on it."
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -9,6 +8,7 @@ import psutil
 import pytest
 import torch
 from click.testing import CliRunner
+from data_sets import script
 from safetensors.torch import save_file
 
 from rs_zeroseg.model.encoders import TimmDense
@@ -19,7 +19,6 @@ from rs_zeroseg.training.loop import TrainConfig
 from rs_zeroseg.training.machine import GPU, healthy, report
 from rs_zeroseg.use.cli import main
 
-ROOT = Path(__file__).parent.parent
 CARD = GPU("NVIDIA GeForce RTX 3090", int(25.4e9), int(24.9e9))
 PAIRS = {"LandDiscover50K": 51846, "FLAIR": 16050, "FAST": None, "Potsdam": 14, "FloodNet": 898}
 
@@ -250,11 +249,7 @@ def test_files_are_really_read(monkeypatch, tmp_path):
 
 def test_the_sets_of_the_scripts():
     for name, split in SPLITS.items():
-        spec = importlib.util.spec_from_file_location(name, ROOT/"data_scripts"/f"{name.lower()}.py")
-        script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
-
-        recipe = script.RECIPE
+        recipe = script(name.lower()).RECIPE
         assert (recipe.name, recipe.folder, recipe.splits[0]) == (name, name.lower(), split)
 
 

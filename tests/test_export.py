@@ -1,5 +1,4 @@
 """The page without a kernel: ONNX against PyTorch, tokenizer, numbers, guided looks, and how it is built."""
-import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from modules import module_at
 
 from rs_zeroseg import load
 from rs_zeroseg.data.pocket import make_scene
@@ -214,10 +214,7 @@ def with_part_without_level_3(model):
 # The tool
 
 def site():
-    spec = importlib.util.spec_from_file_location("site_tool", ROOT / "tools" / "site.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return module_at(ROOT / "tools" / "site.py")
 
 
 def test_every_file_of_the_page_is_copied():

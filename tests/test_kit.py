@@ -3,7 +3,6 @@
 With KIT=1 (`make soak`) it is made, installed with the network cut off, and runs lesson 1 to its map."""
 import hashlib
 import importlib
-import importlib.util
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import rasterio
 import yaml
+from modules import module_at
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/"tools"))
@@ -107,14 +107,6 @@ def unpacked(parts, tmp_path):
     return tmp_path/kit.NAME
 
 
-def installer(folder):
-    "The installer of an unpacked kit, as a module."
-    spec = importlib.util.spec_from_file_location("installer", folder/"install.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_kit_holds_what_a_room_needs(unpacked, tmp_path):
     lessons = sorted(path.name for path in (ROOT/"nbs"/"workshop"/"_participant").glob("*.ipynb"))
     assert sorted(path.name for path in (unpacked/"nbs"/"workshop"/"_participant").iterdir()) == lessons
@@ -135,11 +127,11 @@ def test_every_file_has_its_checksum(unpacked):
     lines = (unpacked/"SHA256SUMS").read_text(encoding="utf-8").splitlines()
     files = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert {line.split("  ", 1)[1] for line in lines} == files - {"SHA256SUMS"}
-    installer(unpacked).check_files()
+    module_at(unpacked/"install.py").check_files()
 
 
 def test_a_damaged_file_and_a_missing_one_are_told(unpacked):
-    tool, wheel = installer(unpacked), unpacked/"wheels"/"torch-1-py3-none-any.whl"
+    tool, wheel = module_at(unpacked/"install.py"), unpacked/"wheels"/"torch-1-py3-none-any.whl"
     wheel.write_bytes(b"whell")
     with pytest.raises(SystemExit, match="torch-1-py3-none-any.whl is damaged"):
         tool.check_files()
@@ -150,12 +142,12 @@ def test_a_damaged_file_and_a_missing_one_are_told(unpacked):
 
 def test_a_notebook_that_somebody_worked_in_is_no_damage(unpacked):
     next((unpacked/"nbs"/"workshop"/"_participant").iterdir()).write_text("{}")
-    installer(unpacked).check_files()
+    module_at(unpacked/"install.py").check_files()
 
 
 def test_another_platform_is_told(unpacked):
     about = json.loads((unpacked/"kit.json").read_text())
-    tool = installer(unpacked)
+    tool = module_at(unpacked/"install.py")
     tool.check_machine(about)
     with pytest.raises(SystemExit, match="for Linux riscv64 with Python 3.1, and this is"):
         tool.check_machine(about | {"system": "Linux", "machine": "riscv64", "python": "3.1"})

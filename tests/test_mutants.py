@@ -1,11 +1,11 @@
 """The list of planted faults fits the package as it is, and their tool tells what is noticed from what survives."""
-import importlib.util
 import json
 import multiprocessing
 import re
 from pathlib import Path
 
 import pytest
+from modules import module_at
 
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = json.loads((ROOT/"tools"/"mutants.json").read_text(encoding="utf-8"))
@@ -13,10 +13,7 @@ FAULTS = json.loads((ROOT/"tools"/"mutants.json").read_text(encoding="utf-8"))
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("mutants", ROOT/"tools"/"mutants.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT/"tools"/"mutants.py")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["name"])

@@ -1,5 +1,4 @@
 """The outlines drawn on real pictures, and the tool that scores a model on them. No picture is needed."""
-import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from modules import module_at
 from PIL import Image
 
 from rs_zeroseg.evidence.outlines import SIDE_PX, outline_mask, outline_scores, read_outlines, word_maps
@@ -27,10 +27,7 @@ def outlines():
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("outlines_tool", ROOT/"tools"/"outlines.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT/"tools"/"outlines.py")
 
 
 def area(points):

@@ -1,6 +1,6 @@
 """The repository's own promises: notebooks, package and README agree, and every import goes down the floors."""
 import ast
-import importlib.util
+import importlib
 import inspect
 import json
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from modules import module_at
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "nbs").glob("[1-6]_*/[0-9][0-9]_*.ipynb"))
@@ -289,11 +290,7 @@ def test_extras_that_are_told_are_those_of_setup():
 # ---- README, tools, files
 
 def test_readme_in_sync():
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools" / "readme.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-
-    text, pictures = tool.readme()
+    text, pictures = module_at(ROOT / "tools" / "readme.py").readme()
 
     assert (ROOT / "README.md").read_text(encoding="utf-8") == text, "run `make readme`"
     assert [p for p, data in pictures.items() if (ROOT / p).read_bytes() != data] == []

@@ -1,6 +1,5 @@
 "The day's task: map, polygons, areas and page in one run; from arrays, from `rio`, from QGIS."
 import csv
-import importlib.util
 import json
 import sys
 import types
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from modules import module_at
 from rasterio.windows import Window
 
 import rs_zeroseg
@@ -252,11 +252,7 @@ def script(monkeypatch):
         setattr(core, f"QgsProcessingParameter{kind}", Parameter)
     monkeypatch.setitem(sys.modules, "qgis", types.ModuleType("qgis"))
     monkeypatch.setitem(sys.modules, "qgis.core", core)
-    path = Path(__file__).parent.parent/"tools"/"qgis"/"rs_zeroseg_segment.py"
-    spec = importlib.util.spec_from_file_location("rs_zeroseg_segment", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(Path(__file__).parent.parent/"tools"/"qgis"/"rs_zeroseg_segment.py")
 
 
 def program(tmp_path, code):

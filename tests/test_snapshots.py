@@ -1,9 +1,9 @@
 """The steps of a training that can come with the package: what the tool keeps, and what the explorer makes of it."""
 import copy
-import importlib.util
 from pathlib import Path
 
 import pytest
+from modules import module_at
 
 from rs_zeroseg.model.checkpoint import save
 from rs_zeroseg.use import view
@@ -14,10 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("ship_snapshots", ROOT / "tools" / "ship_snapshots.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "tools" / "ship_snapshots.py")
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +30,9 @@ def run(tmp_path_factory):
 
 
 def test_small_files_are_kept_and_shown(tool, run, tmp_path, monkeypatch):
-    first, second = tool.ship(run, tmp_path)
+    first, second = tool.ship(run, tmp_path/"watch")
     assert first.stat().st_size < 1000 and second.stat().st_size < .7e6       # nothing changed; the head
-    monkeypatch.setattr(view, "WATCH", tmp_path)
+    monkeypatch.setattr(view, "WATCH", tmp_path/"watch")
     steps = view.AttentionView().page["steps"]
     assert [step["title"] for step in steps] == ["step 0", "step 30", "trained (pocket)"]
 
@@ -43,5 +40,5 @@ def test_small_files_are_kept_and_shown(tool, run, tmp_path, monkeypatch):
 def test_files_that_are_too_large_are_not_kept(tool, run, tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "MOST_BYTES", 1e6)
     with pytest.raises(ValueError, match="may have 1 MB; train with frozen streams"):
-        tool.ship(run, tmp_path)
+        tool.ship(run, tmp_path/"watch")
     assert list(tmp_path.iterdir()) == []

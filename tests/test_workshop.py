@@ -1,6 +1,5 @@
 """Lessons: everything is made from the solved notebooks, and each check explains what is wrong."""
 import contextlib
-import importlib.util
 import io
 import json
 import re
@@ -11,14 +10,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+from modules import module_at
 
 from rs_zeroseg.use.lessons import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = sorted((ROOT/"nbs"/"workshop").glob("*.ipynb"))
-spec = importlib.util.spec_from_file_location("workshop", ROOT/"tools"/"workshop.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = module_at(ROOT/"tools"/"workshop.py")
 by_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 
 

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from rs_zeroseg.data.files import whole_folder
 from rs_zeroseg.model.checkpoint import WEIGHTS, load
 from rs_zeroseg.training.segmentation import SEGMENTATION_PLAN, train_pocket
 from rs_zeroseg.use.choices import UNTRAINED, model_named, snapshots
@@ -35,19 +36,15 @@ def ship(run: Path, out: Path) -> list[Path]:
     ------
     ValueError
         If the run has no snapshots, or its files are too large. Says what to do."""
-    out.mkdir(parents=True, exist_ok=True)
-    made = []
-    for snapshot in snapshots(str(run)):
-        made.append(out/f"{snapshot.name}.safetensors")
-        keep_changes(load(snapshot), model_named(UNTRAINED), made[-1])
-    others = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file() and path not in made)
-    size = sum(path.stat().st_size for path in made)
-    if size + others > MOST_BYTES:
-        for path in made:
-            path.unlink()
-        raise ValueError(f"{run}: {size/1e6:.1f} MB, and all weights together may have {MOST_BYTES/1e6:.0f} MB; "
-                         "train with frozen streams (--clip freeze), or with fewer snapshots")
-    return made
+    others = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file() and out not in path.parents)
+    with whole_folder(out) as part:
+        for snapshot in snapshots(str(run)):
+            keep_changes(load(snapshot), model_named(UNTRAINED), part/f"{snapshot.name}.safetensors")
+        size = sum(path.stat().st_size for path in part.iterdir())
+        if size + others > MOST_BYTES:
+            raise ValueError(f"{run}: {size/1e6:.1f} MB, and all weights together may have {MOST_BYTES/1e6:.0f} MB; "
+                             "train with frozen streams (--clip freeze), or with fewer snapshots")
+    return sorted(out.iterdir())
 
 
 def main() -> int:
