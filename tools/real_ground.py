@@ -16,7 +16,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, help="folder of labelled tiles (data_scripts/dubai.py)")
     parser.add_argument("--test", type=Path, required=True, help="folder of other tiles")
-    parser.add_argument("--encoders", type=Path, required=True, help="folder that `rs_zeroseg pretrain` made")
+    parser.add_argument("--encoders", type=Path,
+                        help="folder that `rs_zeroseg pretrain` made; left out: the encoders of the package")
     parser.add_argument("--out", type=Path, required=True, help="the runs, JSON lines")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)), help="0 to 4 unless given")
     parser.add_argument("--seconds", type=float, default=60, help="training time of each run")

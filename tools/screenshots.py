@@ -14,6 +14,7 @@ PICTURES = {   # what the browser tests call it -> what the notebooks call it
     "attention-start": "explore",
     "losses-start": "playground",
     "rating-start": "rating",
+    "results-package-start": "results",
     "view-lab": "view",
 }
 SIZE = 1000, 700   # pixels, at most

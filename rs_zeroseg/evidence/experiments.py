@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ class Setting:
     rsi:str="freeze"          # what of the RSI stream learns (Table 3)
     lam:float=.2              # lambda of Eq. 13 (Table 6)
     distance:str="cosine"     # D of Eq. 12: 'cosine', 'l2' or 'contrastive' (beside Table 6)
-    changes:tuple=()          # (field, value) of the model's configuration, where it differs from the preset (Table 2)
+    changes:tuple=()          # (field, value) of the model's configuration, where it is not the preset's (Tables 2, 5)
     domain:str="landdiscover" # where the training scenes come from (Figure 3)
     seed:int=0                # of the scenes, the new weights and the order of the crops
     steps:int=100             # of the optimiser
@@ -76,9 +76,10 @@ def config_of(setting:Setting) -> StreamConfig:
 
 def untrained(setting:Setting) -> Segmenter:
     "The model of a setting without any training on masks."
+    config = config_of(setting)
     if setting.model == "zero-shot":
-        return load("pocket-zero-shot")
-    return load_encoders(None, build(config_of(setting))).eval()
+        return load(f"{config.vlm}-zero-shot")
+    return load_encoders(None, build(config)).eval()
 
 # %% ../../nbs/5_evidence/05_experiments.ipynb #4104dda6
 def train_setting(
@@ -186,11 +187,11 @@ class Watch:
         self.rows.append(dict(step=step) | {tier: round(means[tier], 2) for tier in TIERS})
 
 # %% ../../nbs/5_evidence/05_experiments.ipynb #c7fac733
-@lru_cache(maxsize=1)
-def _ground() -> str:
+@cache
+def _ground(vlm:str) -> str:   # size of the VLM stream, a key of `POCKET_SIZES`
     "SHA-256 of what every run stands on: the packaged encoders, the words, and a scene of each domain."
     told = hashlib.sha256(json.dumps(WORDS).encode())
-    for part in (load("pocket-zero-shot").vlm, load("pocket").rsi):
+    for part in (load(f"{vlm}-zero-shot").vlm, load("pocket").rsi):
         for tensor in part.state_dict().values():
             told.update(tensor_sha256(tensor).encode())
     for domain in DOMAINS:
@@ -201,8 +202,9 @@ def _ground() -> str:
 
 def recipe(setting:Setting) -> str:
     "Twelve digits that change with all that a run depends on and its setting does not say."
-    plan = asdict(SEGMENTATION_PLAN) | asdict(config_of(setting))
-    rest = (SEGMENTATION_PX, SEGMENTATION_ZOOM, KEPT_SHARE, STAND_INS, _ground())
+    config = config_of(setting)
+    plan = asdict(SEGMENTATION_PLAN) | asdict(config)
+    rest = (SEGMENTATION_PX, SEGMENTATION_ZOOM, KEPT_SHARE, STAND_INS, _ground(config.vlm))
     return hashlib.sha256(json.dumps([plan, rest]).encode()).hexdigest()[:12]
 
 

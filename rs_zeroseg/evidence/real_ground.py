@@ -119,7 +119,7 @@ def withhold(
     return data
 
 
-def train_open(data:Crops, encoders:str|Path, seed:int, steps:int) -> Segmenter:
+def train_open(data:Crops, encoders:str|Path|None, seed:int, steps:int) -> Segmenter:
     "RS-ZeroSeg's stage 3 on these crops alone."
     plan = replace(SEGMENTATION_PLAN, steps=steps, warmup=20, save_every=10**6)
     with tempfile.TemporaryDirectory() as out:
@@ -147,7 +147,7 @@ def steps_in(
 CONTENDERS = {"U-Net": (), "RS-ZeroSeg": (), "without road": ("road",), "without water": ("water",)}
 
 
-def _train(who:str, data:Crops, words:Sequence[str], encoders:str|Path, seed:int, steps:int) -> Segmenter:
+def _train(who:str, data:Crops, words:Sequence[str], encoders:str|Path|None, seed:int, steps:int) -> Segmenter:
     "One of `CONTENDERS`, trained."
     if who == "U-Net":
         return ClosedSet(train_unet(data, len(words), seed, steps), words)
@@ -163,7 +163,7 @@ def _score(model:Segmenter, test:FolderDataset) -> dict:
 def compare(
     train:str|Path,                # folder of labelled tiles
     test:str|Path,                 # folder of others
-    encoders:str|Path,             # folder that `pretrain` made
+    encoders:str|Path|None,        # folder that `pretrain` made; None: the encoders that come with the package
     seeds:Sequence[int],
     seconds:float=60,              # of training, each
     done:Sequence[tuple]=(),       # (who, seed) to skip
@@ -172,7 +172,7 @@ def compare(
     test = Path(test)
     held_out = FolderDataset(test/"images", test/"masks", test/"labels.json")
     if ("zero-shot", 0) not in done:
-        zero_shot = load(Path(encoders)/"zero-shot")
+        zero_shot = load(Path(encoders)/"zero-shot" if encoders else "pocket-zero-shot")
         yield dict(who="zero-shot", seed=0, steps=0, seconds=0., **_score(zero_shot, held_out))
     for who, left_out in CONTENDERS.items():
         wanted = [s for s in seeds if (who, s) not in done]

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 
 from ..data.pocket import make_scene
 from ..data.show import map_colours
-from ..data.vocab import CATEGORIES
 from ..evidence.claims import verdicts_of
 from ..evidence.experiments import MAP_SEED, MAP_WORDS, Setting, kept_map
 from ..evidence.figures import OUR_COLOUR, PAPER_COLOUR
@@ -27,6 +26,7 @@ from ..evidence.paper import label_of, wide
 from ..evidence.statistics import FEWEST
 from ..evidence.tables import ROWS, against, ours
 from ..model.budget import budget
+from ..model.metrics import name_index
 from .widgets import readable
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #22000005
@@ -89,11 +89,9 @@ def our_side(
         return _counted(column)
     if table == "table4":
         found = _base_and_novel(records)
-    elif table in ROWS:
+    else:
         found = ours(table, records, metric)
         found = found.assign(label=found["row"].map(label_of))
-    else:
-        return pd.DataFrame(columns=SIDE, dtype=float)
     return found[found.column == column].set_index("label")[SIDE]
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #f27b8af1
@@ -168,7 +166,7 @@ def _we_say(table:str, own:pd.DataFrame, metric:str) -> str:
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #f1b8fd6e
 NOTHING_TO_DRAW = """Figure 3 compares training sources. Its values and the names of its data sets cannot be read
-in our copy of the paper, so there is nothing to draw, and we have no runs on other sources yet."""
+in our copy of the paper, so nothing can stand beside our runs. The notebook experiments/figure3 draws those."""
 
 
 def _draw_text(text:str) -> Figure:
@@ -262,14 +260,6 @@ def draw_results(
         return readable(_draw_grids(title, paper, own, we_say))
     return readable(_draw_points(table, title, paper, own, we_say))
 
-# %% ../../nbs/6_use/18_result_figures.ipynb #efb674e8
-def _truth_of(mask:np.ndarray) -> np.ndarray:   # (H,W) index in `CATEGORIES` -> (H,W) position in `MAP_WORDS`
-    "What a map of `MAP_WORDS` should say; 255 where none of them is."
-    truth = np.full(mask.shape, 255)
-    for k, word in enumerate(MAP_WORDS):
-        truth[mask == list(CATEGORIES).index(word)] = k
-    return truth
-
 # %% ../../nbs/6_use/18_result_figures.ipynb #22000015
 def draw_run(record:dict) -> Figure:   # a line of the ledger
     "The curve of a run, and its map beside the scene and its truth."
@@ -285,7 +275,7 @@ def draw_run(record:dict) -> Figure:   # a line of the ledger
     # the scene, what is there, and what the run says is there
     pictures = {
         "scene": scene.image,
-        "truth": map_colours(_truth_of(scene.mask), MAP_WORDS),
+        "truth": map_colours(name_index(scene, MAP_WORDS).numpy(), MAP_WORDS),
         "its map": map_colours(kept_map(record), MAP_WORDS),
     }
     for ax, (title, picture) in zip(axes[1:], pictures.items()):

@@ -102,7 +102,8 @@ def train(out, encoders, dubai, steps, model, clip, rsi, snapshots, seed):
     click.echo(f"model in {out/'model'}\nNext:  rs_zeroseg demo --out demo --checkpoint {out/'model'}")
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e
-TABLES = ("table1", "table2", "table3", "table6", "figure3", "design")   # keys of `tables.ROWS`, which would need torch
+# keys of `tables.ROWS`, which would need torch
+TABLES = ("table1", "table2", "table3", "table5", "table6", "figure3", "design")
 ledger_option = click.option("--ledger", default="runs/ledger.jsonl", show_default=True,
                              type=click.Path(dir_okay=False, path_type=Path), help="Add finished runs to this file.")
 
@@ -145,8 +146,8 @@ def mean_table(names, records) -> str:
 @click.option("--step-seconds", type=click.FloatRange(0, min_open=True),
               help="With --preset paper: take this time per step of the paper's batch, from `rs_zeroseg bench step`.")
 def sweep(name, seeds, ledger, jobs, shard, dry_run, preset, step_seconds):
-    """Train a pocket model for each row of TABLE and each seed that the ledgers lack: table1, table2, table3, table6,
-    figure3, design or all.
+    """Train a pocket model for each row of TABLE and each seed that the ledgers lack: table1, table2, table3, table5,
+    table6, figure3, design or all.
 
     A finished run is added to LEDGER at once, so after an interruption the same command makes only the rest."""
     from rs_zeroseg.evidence import ledger as ledgers

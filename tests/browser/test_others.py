@@ -40,13 +40,21 @@ def invented(setting, score):
                 recipe=recipe(setting))
 
 
+RESULTS = "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()"
+
+
+def test_results_of_the_package(lab, browser):
+    "Before any run of one's own. The screenshot that this leaves is shown in the notebook."
+    with shown(lab, browser, "results-package", RESULTS, ".rs-results .rs-picture img") as page:
+        assert control(page, ".rs-results", "table").is_visible()
+
+
 @pytest.fixture(scope="module")
 def results(lab, browser):
     "The explorer of results, in a folder whose own ledger has a run for each row of Table 3."
     for n, setting in enumerate(settings_of("table3").values()):
         add_runs([invented(setting, 20. + n)], lab[1]/"runs"/"ledger.jsonl")
-    source = "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()"
-    with shown(lab, browser, "results", source, ".rs-results .rs-picture img") as page:
+    with shown(lab, browser, "results", RESULTS, ".rs-results .rs-picture img") as page:
         yield page
 
 
