@@ -22,7 +22,7 @@ $(STAMP): settings.ini setup.py
 	$(BIN)/rs_zeroseg fetch text
 	@touch $@
 
-demo: $(STAMP)    ## a scene, five words, a map: written to out/demo
+demo: $(STAMP)    ## a scene, seven words, a map: written to out/demo
 	rs_zeroseg demo --out out/demo
 
 site: $(STAMP)    ## the explorer as a page that runs the model in the browser: out/site (needs npm)

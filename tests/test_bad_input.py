@@ -168,6 +168,7 @@ BAD = {   # case: (arguments, what the line must say)
     "renamed pickle": (evaluate("set", model="renamed"), "model.safetensors: a pickle"),
     "a file for a checkpoint": (segment("in.tif", model="in.tif"), "in.tif: a file; give the folder"),
     "no labels": (without_labels, "none.json: no such file"),
+    "no such set": (evaluate("nowhere"), "nowhere: no such folder; give one that a script of data_scripts/ has made"),
     "odd labels": (evaluate("odd"), "labels.json"),
     "a code that is not listed": (evaluate("few"), "is not in the labels of few"),
     "masks of another size": (evaluate("size"), "(50, 64) pixels, but its image"),

@@ -21,7 +21,7 @@ from rs_zeroseg.data.pocket import make_scene
 from rs_zeroseg.model.checkpoint import load
 from rs_zeroseg.model.segmenter import Features, Segmenter
 from rs_zeroseg.use import raster
-from rs_zeroseg.use.raster import segment
+from rs_zeroseg.use.raster import bench_raster, segment
 from rs_zeroseg.use.source import Asked
 
 WORDS = ["90/10/10", "10/90/10", "10/10/90"]
@@ -257,6 +257,12 @@ def test_an_interrupted_run_leaves_the_map_as_it_was_and_goes_on(tmp_path, error
     assert rest.windows == whole.windows - 5*(error is KeyboardInterrupt) and not leftovers(out, "blocks")
     for name in ("", "_p"):
         assert (tmp_path/f"map{name}.tif").read_bytes() == (tmp_path/f"whole{name}.tif").read_bytes()
+
+
+def test_an_interrupted_bench_promises_nothing():
+    with pytest.raises(KeyboardInterrupt) as caught:
+        bench_raster(Interrupted(KeyboardInterrupt), WORDS, 2000, progress=False)
+    assert caught.value.args == ()
 
 
 @pytest.mark.parametrize("change", ["words", "raster", "model", "threshold"])

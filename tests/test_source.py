@@ -2,6 +2,7 @@
 
 *agree* is the share of pixels that have the same word in both maps."""
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -457,12 +458,14 @@ def test_nodata_of_the_image_is_left_out_and_counted(pairs, scene, model):
     assert one.nodata == right.sum() and one.table.pixels.sum() == (~right).sum()
 
 
-PLACES = [(0, 32631, False), (.2, 32631, False), (40, 32631, True), (0, 32632, True)]
+LOCAL = 'LOCAL_CS["WGS 84 / UTM zone 31N",UNIT["metre",1]]'   # a name, and no place
+PLACES = [(0, "EPSG:32631", False), (.2, "EPSG:32631", False), (40, "EPSG:32631", True), (0, "EPSG:32632", True),
+          (0, LOCAL, False), (40, LOCAL, True)]
 
 
 @pytest.mark.parametrize("right, crs, fails", PLACES)
 def test_a_mask_of_another_place_is_an_error(pairs, scene, model, right, crs, fails):
-    place = dict(moved(right, 0), crs=f"EPSG:{crs}")
+    place = dict(moved(right, 0), crs=crs)
 
     if fails:
         with pytest.raises(ValueError, match="it lies elsewhere than its image"):
@@ -618,6 +621,24 @@ def test_files_on_shifted_grids_are_warped_and_files_without_place_are_not(scene
     assert "1 of 2 file(s) are warped" in mapped([a, b], model, tmp_path).said
     with pytest.raises(ValueError, match="1 of 2 files have no CRS"):
         mapped([a, c], model, tmp_path)
+
+
+def test_files_that_lie_far_apart_are_said(scene, model, tmp_path):
+    a, b = write(tmp_path/"a.tif", scene), write(tmp_path/"b.tif", scene, **moved(1200, 1200))
+
+    found = mapped([a, b], model, tmp_path)
+
+    assert "they cover 0.038 of a map of 1392 x 1392 pixels" in found.said
+
+
+def test_a_disk_that_is_too_small_for_the_map_is_told_before_the_first_block(scene, model, tmp_path, monkeypatch):
+    a = write(tmp_path/"a.tif", scene)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, SIDE**2 - 1))
+    monkeypatch.setattr(model, "encode_image", None)
+
+    with pytest.raises(OSError, match=r"map.tif: the answers need 0.000 GB, and 0.000 GB are free; choose a larger"):
+        segment(a, WORDS, tmp_path/"map.tif", model, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
 def test_an_area_is_a_part_of_the_map(scene, plain, model, tmp_path):

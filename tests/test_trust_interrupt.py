@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from rs_zeroseg.data.pocket import make_scene, write_domain, write_scene
@@ -135,3 +136,33 @@ def test_every_command_is_tried():
     assert tried == set(main.commands) - {"fetch"}           # it has nothing to do where the text encoder is there
     for group in ("bench", "ledger"):
         assert {f"{group} {name}" for name in main.commands[group].commands} <= set(COMMANDS)
+
+
+RUNS_THAT_LAST = """
+import pathlib, sys, time
+from rs_zeroseg.evidence.sweep import Setting, sweep
+def make(setting):
+    pathlib.Path(sys.argv[1], f"{setting.seed}").touch()
+    time.sleep(200)
+if __name__ == "__main__":
+    sweep([Setting(seed=seed) for seed in range(6)], pathlib.Path(sys.argv[1], "ledger.jsonl"), int(sys.argv[2]), make)
+"""
+
+
+@pytest.mark.parametrize("jobs, kill", [(1, os.kill), (2, os.killpg)], ids=["one", "two, as a terminal does"])
+def test_ctrl_c_ends_a_sweep_in_the_middle_of_its_runs(tmp_path, jobs, kill):
+    (tmp_path/"runs.py").write_text(RUNS_THAT_LAST)
+    command = [sys.executable, tmp_path/"runs.py", tmp_path, str(jobs)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while len(list(tmp_path.glob("[0-9]"))) < jobs:
+            time.sleep(.1)
+        others = psutil.Process(process.pid).children(recursive=True)
+        kill(process.pid, signal.SIGINT)
+
+        assert process.wait(30) == -signal.SIGINT
+        _, left = psutil.wait_procs(others, 10)
+        assert [p for p in left if p.status() != psutil.STATUS_ZOMBIE] == []
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)

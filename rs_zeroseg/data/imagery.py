@@ -257,12 +257,15 @@ def fill(item:dict, crop:int) -> dict:
 
 # %% ../../nbs/1_data/12_imagery.ipynb #95ccc21e
 def same_place(a:DatasetReader, b:DatasetReader) -> bool:
-    "Do two rasters of one size lie at the same place, to half a pixel? True where one of them lies nowhere."
+    """Do two rasters of one size lie at the same place, to half a pixel? True where one of them lies nowhere.
+
+    A CRS that is neither projected nor geographic (LOCAL_CS) does not tell another place."""
     if any(src.crs is None or src.transform.is_identity for src in (a, b)):
         return True
     corners = [(0, 0), (a.width, 0), (0, a.height)]
     apart = max(np.hypot(*(np.array(place(~a.transform, *place(b.transform, *corner))) - corner)) for corner in corners)
-    return a.crs == b.crs and apart <= .5
+    local = any(not (src.crs.is_projected or src.crs.is_geographic) for src in (a, b))
+    return apart <= .5 and (local or a.crs == b.crs)
 
 
 @patch

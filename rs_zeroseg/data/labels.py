@@ -97,6 +97,10 @@ def read_labels(
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         return LabelSet(content["name"], content["categories"], content.get("licence", ""), content.get("citation", ""))
     except FileNotFoundError:
+        folder = Path(path).parent
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder; give one that a script of data_scripts/ has made, or one with "
+                             "images/, masks/ and labels.json") from None
         raise ValueError(f"{path}: no such file; give the labels.json that lists the mask values") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); give the labels.json itself") from None

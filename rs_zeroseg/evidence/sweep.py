@@ -12,9 +12,10 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,11 +83,20 @@ def _start() -> None:
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 
+@contextmanager
 def processes(
     jobs:int,    # runs side by side
-)->ProcessPoolExecutor:
-    "Processes with one thread each."
-    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start)
+) -> Iterator[ProcessPoolExecutor]:
+    "Processes with one thread each. Ctrl-C ends them in the middle of what they do."
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start) as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def fastest_side_by_side() -> int:
@@ -135,8 +145,6 @@ def sweep(
                              f"Run this again, with fewer --jobs than {jobs}") from None
         except (ValueError, RuntimeError) as error:
             raise SweepError(f"{waiting[future]} failed ({error}); {made} new runs are in {ledger}") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
     return made
 
 # %% ../../nbs/5_evidence/08_sweep.ipynb #08sw0022

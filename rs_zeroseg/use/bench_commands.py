@@ -25,7 +25,8 @@ from rs_zeroseg.use.options import (
 # %% ../../nbs/6_use/25_bench_commands.ipynb #20000033
 @click.command(short_help="Count the parameters and multiply-adds of a preset.",
                epilog="Example:  rs_zeroseg budget --preset paper --json")
-@click.option("--preset", default="pocket", show_default=True, help="Count for this preset: pocket, base or paper.")
+@click.option("--preset", default="pocket", show_default=True,
+              help="Count for this preset: pocket, base, base-b32 or paper.")
 @json_option
 def budget(preset, as_json):
     "Count the parameters and multiply-adds of a preset without the text encoder; print the input size of each stream."

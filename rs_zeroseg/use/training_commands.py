@@ -194,7 +194,8 @@ def ledger():
 
 
 @ledger.command(short_help="Count the runs.", epilog="Example:  rs_zeroseg ledger status")
-@ledger_option
+@click.option("--ledger", default="runs/ledger.jsonl", show_default=True,
+              type=click.Path(dir_okay=False, path_type=Path), help="Count the runs of this file, too.")
 def status(ledger):
     "Say for each table how many runs are in LEDGER and in the package's own ledger, and how many are missing."
     from rs_zeroseg.evidence import ledger as ledgers
