@@ -3,7 +3,7 @@
     python tools/ship_snapshots.py runs/watch
 
 If the folder holds no run yet, one is made first: stage 3 on the encoders that come with the package, both streams
-frozen, with ten snapshots. Of each snapshot only what training changed is kept, matrices in 8 bit.
+frozen, with eight snapshots. Of each snapshot only what training changed is kept, matrices in 8 bit.
 """
 import argparse
 import sys
@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="folder of a run with snapshots, or of the one that is made")
     parser.add_argument("--out", type=Path, default=WATCH, help="folder to write")
     parser.add_argument("--steps", type=int, default=300, help="of the run that is made, if there is none")
-    parser.add_argument("--count", type=int, default=10, help="snapshots of the run that is made")
+    parser.add_argument("--count", type=int, default=8, help="snapshots of the run that is made")
     return parser.parse_args()
 
 
@@ -36,7 +36,7 @@ def ship(run: Path, out: Path) -> list[Path]:
     ------
     ValueError
         If the run has no snapshots, or its files are too large. Says what to do."""
-    others = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file() and out not in path.parents)
+    others = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file() and WATCH not in path.parents)
     with whole_folder(out) as part:
         for snapshot in snapshots(str(run)):
             keep_changes(load(snapshot), model_named(UNTRAINED), part/f"{snapshot.name}.safetensors")
@@ -51,7 +51,7 @@ def main() -> int:
     args = arguments()
     try:
         if not (args.run/"snapshots").is_dir():
-            every = max(1, args.steps//(args.count - 1))
+            every = -(-args.steps//(args.count - 1))              # the last step is one more snapshot
             plan = replace(SEGMENTATION_PLAN, steps=args.steps)
             train_pocket(args.run, None, plan=plan, clip="freeze", snapshots=every)
         made = ship(args.run, args.out)

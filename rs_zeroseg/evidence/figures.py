@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .ledger import is_stale
-from .paper import label_of, wide
+from .paper import wide
 from .statistics import FEWEST
-from .tables import REFERENCES, against, ours, settings_of
+from .tables import REFERENCES, against, ours, row_name, settings_of
 
 # %% ../../nbs/5_evidence/13_figures.ipynb #13fi0006
 PAPER_COLOUR, OUR_COLOUR = "#0072b2", "#d55e00"   # Okabe and Ito: told apart by colour-blind readers
@@ -61,9 +61,9 @@ def draw_table(
         draw_differences(ax, found, labels, metric)
         if found.empty:
             ax.text(.5, .5, "no runs yet", transform=ax.transAxes, ha="center")
-    axes[0].set(yticks=range(len(labels)), yticklabels=[label_of(label) for label in labels])
+    axes[0].set(yticks=range(len(labels)), yticklabels=[row_name(label) for label in labels])
     axes[0].set_ylim(len(labels) - .5, -.5)
-    axes[0].set_ylabel(f"difference to: {label_of(reference)}")
+    axes[0].set_ylabel(f"difference to: {row_name(reference)}")
     return fig
 
 # %% ../../nbs/5_evidence/13_figures.ipynb #13fi0012
@@ -75,7 +75,7 @@ def number_table(
     "Our means of a table with their intervals, as text; pocket scale, percent."
     found = ours(table, records, metric)
     halves = found["half"].map(lambda half: "" if np.isnan(half) else f" ± {half:.1f}")
-    text = found.assign(row=found["row"].map(label_of), text=found["mean"].map("{:.1f}".format) + halves)
+    text = found.assign(row=found["row"].map(row_name), text=found["mean"].map("{:.1f}".format) + halves)
     shown = text.pivot_table(values="text", index="row", columns="column", sort=False, aggfunc="first")
     return shown.assign(n=text.groupby("row", sort=False)["n"].first()).rename_axis(columns=f"pocket {metric}, %")
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'WITHOUT', 'ONE_STREAM', 'FIRST_READ', 'TO_THE_LETTER', 'SIZES', 'ROWS', 'REFERENCES', 'METRICS',
-           'method_fields', 'rows_of_table1', 'rows_of_table2', 'rows_of_table3', 'rows_of_table5', 'rows_of_table6',
-           'rows_of_figure3', 'rows_of_design', 'settings_of', 'missing', 'words_of', 'score_of', 'drawn_scores',
-           'Term', 'terms_of', 'shared_seeds', 'contrast', 'ours', 'against']
+           'method_fields', 'rows_of_table1', 'rows_of_table2', 'rows_of_table3', 'row_name', 'rows_of_table5',
+           'rows_of_table6', 'rows_of_figure3', 'rows_of_design', 'settings_of', 'missing', 'words_of', 'score_of',
+           'drawn_scores', 'Term', 'terms_of', 'shared_seeds', 'contrast', 'ours', 'against']
 
 # %% ../../nbs/5_evidence/07_tables.ipynb #07ta0003
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from ..data.vocab import CATEGORIES, tier
 from .evaluate import TIERS
 from .experiments import STAND_INS, Setting, unpack
 from .ledger import current
-from .paper import DATASET_COLUMNS, wide
+from .paper import DATASET_COLUMNS, label_of, wide
 from .statistics import DRAWS, FEWEST, Difference, compare, holm, interval, mean_iou, scene_draws
 from ..model.registry import POCKET_SIZES, model_class
 from ..model.segmenter import ABLATIONS
@@ -82,6 +82,11 @@ def rows_of_table3() -> dict:   # (CLIP, RSI) -> fields of a setting
 
 
 SIZES = dict(zip(wide("table5").index, POCKET_SIZES))   # CLIP of Table 5 -> pocket VLM that stands in for it
+
+
+def row_name(label) -> str:   # of a row
+    "A label as text; a row of Table 5 with the pocket VLM that stands in for CLIP."
+    return f"{label_of(label)} ({SIZES[label]})" if label in SIZES else label_of(label)
 
 
 def rows_of_table5() -> dict:   # CLIP, or a pocket VLM read alone -> fields of a setting

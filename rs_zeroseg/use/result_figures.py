@@ -24,7 +24,7 @@ from ..evidence.figures import OUR_COLOUR, PAPER_COLOUR
 from ..evidence.ledger import current
 from ..evidence.paper import label_of, wide
 from ..evidence.statistics import FEWEST
-from ..evidence.tables import ROWS, against, ours
+from ..evidence.tables import ROWS, SIZES, against, ours
 from ..model.budget import budget
 from ..model.metrics import name_index
 from .widgets import readable
@@ -135,8 +135,8 @@ def _fill_of(n:float) -> str:   # number of runs -> colour
 POLICIES = ["Freeze", "Attention", "Full"]   # rows and columns of Table 3
 
 
-def _grid(ax:Axes, values:dict[str, float], title:str, colour_map:str) -> None:
-    "A 3 x 3 grid of Table 3 with its numbers."
+def _grid(ax:Axes, values:dict[str, float], halves:dict[str, float], title:str, colour_map:str) -> None:
+    "A 3 x 3 grid of Table 3 with its numbers, and half widths of intervals where there are any."
     rows = [[values.get(f"{clip} / {rsi}", np.nan) for rsi in POLICIES] for clip in POLICIES]
     grid = np.array(rows, float)                                        # (3,3)
     if np.isnan(grid).all():
@@ -146,8 +146,9 @@ def _grid(ax:Axes, values:dict[str, float], title:str, colour_map:str) -> None:
         spread = high - low
         ax.imshow(grid, cmap=colour_map, vmin=low - .2*spread, vmax=high + .8*spread + 1e-9)
     for i, j in np.ndindex(3, 3):
+        half = halves.get(f"{POLICIES[i]} / {POLICIES[j]}", np.nan)
         number = "no run" if np.isnan(grid[i, j]) else f"{grid[i, j]:.1f}"
-        ax.text(j, i, number, ha="center", va="center")
+        ax.text(j, i, number if np.isnan(half) else f"{number}\n± {half:.1f}", ha="center", va="center")
     ticks = dict(xticks=range(3), xticklabels=POLICIES, yticks=range(3), yticklabels=POLICIES)
     ax.set(title=title, xlabel="RSI backbone", ylabel="CLIP", **ticks)
 
@@ -180,8 +181,8 @@ def _draw_text(text:str) -> Figure:
 def _draw_grids(title:str, paper:pd.Series, own:pd.DataFrame, we_say:str) -> Figure:
     "Table 3 as two grids."
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    _grid(left, paper.to_dict(), PAPER_SAYS, "Blues")
-    _grid(right, own["mean"].to_dict(), we_say.replace(", n =", "\nn ="), "Oranges")
+    _grid(left, paper.to_dict(), {}, PAPER_SAYS, "Blues")
+    _grid(right, own["mean"].to_dict(), own["half"].to_dict(), we_say.replace(", n =", "\nn ="), "Oranges")
     fig.suptitle(title)
     return fig
 
@@ -194,7 +195,8 @@ def _draw_points(table:str, title:str, paper:pd.Series, own:pd.DataFrame, we_say
     _dots(axes[1], paper.index, own, positions)
     for ax, says in zip(axes, (PAPER_SAYS, we_say)):
         ax.set(title=says.replace(", n =", "\nn ="), ylabel=title)
-        ax.set_xticks(positions, paper.index, rotation=30 if len(paper) > 3 else 0)
+        names = [SIZES.get(label, label) for label in paper.index] if ax is axes[1] else paper.index
+        ax.set_xticks(positions, names, rotation=30 if len(paper) > 3 else 0)
         ax.margins(x=.1, y=.15)
     if table in ROWS or table == "table4":
         axes[1].set_ylabel(f"pocket {title}")

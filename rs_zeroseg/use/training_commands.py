@@ -124,11 +124,11 @@ def part_of(text:str) -> tuple[int, int]:
 def mean_table(names, records) -> str:
     "The rows of some tables with their mean over the data sets, as text."
     from rs_zeroseg.evidence import tables
-    from rs_zeroseg.evidence.paper import label_of
     rows = []
     for name in names:
         for r in tables.ours(name, records).query("column == 'Avg'").itertuples():
-            rows.append({"table": name, "row": label_of(r.row), "pocket mIoU %": r.mean, "+-": r.half, "n": int(r.n)})
+            row = tables.row_name(r.row)
+            rows.append({"table": name, "row": row, "pocket mIoU %": r.mean, "+-": r.half, "n": int(r.n)})
     return table(rows)
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000e1

@@ -88,7 +88,7 @@ def one_module(
     return "\n".join([*map(_as_function, _needed(name)), _linked(name)])
 
 # %% ../../nbs/6_use/29_view.ipynb #97512574
-WATCH = WEIGHTS/"watch"      # steps that come with the package, step-000030.safetensors and so on, if there are any
+WATCH = WEIGHTS/"watch"      # steps of one training that come with the package, step-000043.safetensors and so on
 SCALE = "__scale"            # ending of the name of a rounded tensor's scales
 
 

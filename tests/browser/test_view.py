@@ -9,6 +9,7 @@ from PIL import Image
 
 from rs_zeroseg.data.pocket import make_scene
 from rs_zeroseg.use.export import SCENES
+from rs_zeroseg.use.view import WATCH
 
 SOURCE = "from rs_zeroseg.use.view import AttentionView\nAttentionView()"
 
@@ -82,15 +83,20 @@ def test_two_models_beside_each_other(page):
     page.keyboard.press("v")
 
 
-def test_before_and_after_training(page):
+def test_the_steps_of_the_shipped_training(page):
+    "R goes back to the model before its training, step by step, and T to the trained one again."
     page.locator(".rsx").focus()
     page.wait_for_selector("[data-part=step-value]:has-text('trained (pocket): ')")
     trained = pixels(page)
-    page.keyboard.press("r")
-    page.wait_for_selector("[data-part=step-value]:has-text('head untrained: ')")
-    assert pixels(page) != trained
-    page.keyboard.press("t")
-    page.wait_for_selector("[data-part=step-value]:not(:has-text('head untrained'))")
+    steps = sorted(int(path.stem.removeprefix("step-")) for path in WATCH.iterdir())
+    for step in reversed(steps):
+        page.keyboard.press("r")
+        page.wait_for_selector(f"[data-part=step-value]:has-text('step {step}: ')")
+    assert steps[0] == 0 and pixels(page) != trained
+    page.screenshot(path=SHOTS / "view-step-0.png")
+    for _ in steps:
+        page.keyboard.press("t")
+    page.wait_for_selector("[data-part=step-value]:has-text('trained (pocket): ')")
     assert pixels(page) == trained
 
 
