@@ -37,6 +37,13 @@ def test_small_files_are_kept_and_shown(tool, run, tmp_path, monkeypatch):
     assert [step["title"] for step in steps] == ["step 0", "step 30", "trained (pocket)"]
 
 
+def test_a_folder_with_something_else_is_left_alone(tool, run, tmp_path):
+    (tmp_path/"model.safetensors").write_text("a model")
+    with pytest.raises(ValueError, match="holds model.safetensors, which is no step"):
+        tool.ship(run, tmp_path)
+    assert (tmp_path/"model.safetensors").read_text() == "a model"
+
+
 def test_files_that_are_too_large_are_not_kept(tool, run, tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "MOST_BYTES", 1e6)
     with pytest.raises(ValueError, match="may have 1 MB; train with frozen streams"):

@@ -641,6 +641,26 @@ def test_a_disk_that_is_too_small_for_the_map_is_told_before_the_first_block(sce
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
+def test_a_disk_that_has_become_too_small_loses_no_block(scene, model, tmp_path, monkeypatch):
+    a = write(tmp_path/"a.tif", np.tile(scene, (1, 3, 3)))
+    encode, windows = model.encode_image, []
+
+    def interrupted(image):
+        if windows:
+            raise KeyboardInterrupt
+        windows.append(image)
+        return encode(image)
+    monkeypatch.setattr(model, "encode_image", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        segment(a, WORDS, tmp_path/"map.tif", model, 128, progress=False)
+    before = {path: path.stat().st_size for path in tmp_path.rglob("*")}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 1000))
+
+    with pytest.raises(ValueError, match="are free; what is done is kept: make room"):
+        segment(a, WORDS, tmp_path/"map.tif", model, 128, progress=False)
+    assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
+
+
 def test_an_area_is_a_part_of_the_map(scene, plain, model, tmp_path):
     source = write(tmp_path/"a.tif", scene)
     left, top = PLACE["transform"] @ (20, 30)

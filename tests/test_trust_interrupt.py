@@ -143,6 +143,8 @@ import pathlib, sys, time
 from rs_zeroseg.evidence.sweep import Setting, sweep
 def make(setting):
     pathlib.Path(sys.argv[1], f"{setting.seed}").touch()
+    if sys.argv[3] == "error" and setting.seed == 1:
+        raise ValueError("a run fails")
     time.sleep(200)
 if __name__ == "__main__":
     sweep([Setting(seed=seed) for seed in range(6)], pathlib.Path(sys.argv[1], "ledger.jsonl"), int(sys.argv[2]), make)
@@ -152,10 +154,12 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("jobs, kill", [(1, os.kill), (2, os.killpg)], ids=["one", "two, as a terminal does"])
 def test_ctrl_c_ends_a_sweep_in_the_middle_of_its_runs(tmp_path, jobs, kill):
     (tmp_path/"runs.py").write_text(RUNS_THAT_LAST)
-    command = [sys.executable, tmp_path/"runs.py", tmp_path, str(jobs)]
+    command = [sys.executable, tmp_path/"runs.py", tmp_path, str(jobs), "no error"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
+        end = time.monotonic() + 120
         while len(list(tmp_path.glob("[0-9]"))) < jobs:
+            assert process.poll() is None and time.monotonic() < end
             time.sleep(.1)
         others = psutil.Process(process.pid).children(recursive=True)
         kill(process.pid, signal.SIGINT)
@@ -166,3 +170,10 @@ def test_ctrl_c_ends_a_sweep_in_the_middle_of_its_runs(tmp_path, jobs, kill):
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_run_that_fails_ends_those_beside_it(tmp_path):
+    (tmp_path/"runs.py").write_text(RUNS_THAT_LAST)
+    command = [sys.executable, tmp_path/"runs.py", tmp_path, "2", "error"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 1 and "failed (a run fails); 0 new runs" in done.stderr

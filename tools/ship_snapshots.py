@@ -25,17 +25,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="folder of a run with snapshots, or of the one that is made")
     parser.add_argument("--out", type=Path, default=WATCH, help="folder to write")
     parser.add_argument("--steps", type=int, default=300, help="of the run that is made, if there is none")
-    parser.add_argument("--count", type=int, default=8, help="snapshots of the run that is made")
+    parser.add_argument("--count", type=int, default=8,
+                        help="at most this many snapshots of the run that is made, 2 or more")
     return parser.parse_args()
 
 
 def ship(run: Path, out: Path) -> list[Path]:
-    """The small files of a run's snapshots.
+    """The small files of a run's snapshots, in the place of those that `out` holds.
 
     Raises
     ------
     ValueError
-        If the run has no snapshots, or its files are too large. Says what to do."""
+        If the run has no snapshots, its files are too large, or `out` holds something else. Says what to do."""
+    strange = [path for path in out.glob("*") if not path.match("step-*.safetensors")]
+    if strange:
+        raise ValueError(f"{out}: holds {strange[0].name}, which is no step of a training; choose another folder")
     others = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file() and WATCH not in path.parents)
     with whole_folder(out) as part:
         for snapshot in snapshots(str(run)):
@@ -51,7 +55,7 @@ def main() -> int:
     args = arguments()
     try:
         if not (args.run/"snapshots").is_dir():
-            every = -(-args.steps//(args.count - 1))              # the last step is one more snapshot
+            every = -(-args.steps//max(1, args.count - 1))              # the last step is one more snapshot
             plan = replace(SEGMENTATION_PLAN, steps=args.steps)
             train_pocket(args.run, None, plan=plan, clip="freeze", snapshots=every)
         made = ship(args.run, args.out)

@@ -11,6 +11,7 @@ Without a training the VLM stream ships alone, as the smaller ones of Table 5 do
 """
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from rs_zeroseg.data.pocket import DOMAINS, make_scene
@@ -130,6 +131,9 @@ def main() -> None:
     captioned = args.pretrain/"zero-shot"
     size = load(captioned).config.vlm
     told = dict(real=REAL.format(name=args.real) if args.real else "none")
+    if (args.train is None) == (size == "pocket"):
+        sys.exit(f"{args.pretrain}: its VLM is of the size {size}; give a training for the size pocket, "
+                 "and none for a smaller one")
     vlm_steps = steps_done(args.pretrain/"vlm")
     if args.train is None:
         told |= dict(made=VLM_ALONE.format(size=size, vlm_steps=vlm_steps), images="none, for it has no RSI stream")

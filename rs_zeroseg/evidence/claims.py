@@ -13,9 +13,9 @@ import pandas as pd
 
 from .experiments import Setting
 from .ledger import current
-from .paper import DATASET_COLUMNS, claim_audit, label_of, wide
+from .paper import DATASET_COLUMNS, claim_audit, wide
 from .statistics import Difference, holm, verdict, verdict_of_all
-from .tables import ONE_STREAM, Term, contrast, settings_of, terms_of
+from .tables import ONE_STREAM, Term, contrast, row_name, settings_of, terms_of
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0006
 Differences = dict[str, list[Term]]   # name -> terms whose sum should be above 0
@@ -32,7 +32,7 @@ def ahead(
     for label, other in others.items():
         for column in columns:
             terms = [*terms_of(1, one, column, metric), *terms_of(-1, other, column, metric)]
-            found[f"over {label_of(label)}, {column}"] = terms
+            found[f"over {row_name(label)}, {column}"] = terms
     return found
 
 
@@ -117,7 +117,7 @@ NOT_HERE = {   # beginning of a claim -> why no pocket run tests it
     "ensure a fair comparison": "here all methods stand on the same two encoders, by construction",
     "an optimal balance": "the cost of each policy is counted in 2_model/14_budget",
     "the best row is the same model": "here it is the same run, by construction",
-    "on Potsdam and FloodNet, the mIoU for novel": "a level of the paper's scale; pocket levels are of another world",
+    "on Potsdam and FloodNet, the mIoU for novel": "a level in percent cannot be compared between the two scales",
     "Tables 1 and 4 are about the same classes": "about the paper's tables",
     "consistently received higher scores": "needs people: 6_use/21_rating",
     "particularly lauded": "needs people: 6_use/21_rating",

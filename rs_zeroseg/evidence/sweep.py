@@ -87,16 +87,15 @@ def _start() -> None:
 def processes(
     jobs:int,    # runs side by side
 ) -> Iterator[ProcessPoolExecutor]:
-    "Processes with one thread each. Ctrl-C ends them in the middle of what they do."
+    "Processes with one thread each. Ctrl-C or an error ends them in the middle of what they do."
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start) as pool:
         try:
             yield pool
-        except KeyboardInterrupt:
-            for process in multiprocessing.active_children():
+        except BaseException:                               # nobody would keep what the others make
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def fastest_side_by_side() -> int:

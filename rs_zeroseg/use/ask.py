@@ -10,7 +10,6 @@ __all__ = ['KEPT', 'planned', 'Encoder', 'encode_blocks', 'about_grid', 'Blank',
 import json
 import os
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -51,12 +50,12 @@ from rs_zeroseg.use.raster import (
     Order,
     alone_with,
     bench_folder,
+    check_answers,
     check_room,
     make_map,
     model_name,
     request_of,
     segment,
-    size_of,
     write_tiled_scene,
 )
 from .source import AS_GIVEN, Asked, Input, check_request, open_source
@@ -177,7 +176,7 @@ def encode_into(
     shapes = planned(model, blocks, margin)
     about["bytes"] = bytes_of(shapes) + sum(KEPT.values())*given.seen.width*given.seen.height
     with kept_unless_error(out) as work:
-        check_room(out, about["bytes"] - size_of(work), "the features", "map the words with `segment`")
+        check_room(out, about["bytes"], work, "the features", "map the words with `segment`")
         warnings.warn(f"{out}: the features will take {about['bytes']/1e9:.3f} GB", stacklevel=2)
         part, log = work/"features", work/"features"/"log"
         log.mkdir(parents=True, exist_ok=True)
@@ -355,7 +354,7 @@ def ask(
     ValueError
         If the folder holds no features, or those of another model, or the request makes no sense.
     OSError
-        If the map cannot be written. Nothing is left behind.
+        If the disk has no room for the answers of the blocks, or the map cannot be written. Nothing is left behind.
     ModuleNotFoundError
         If zarr is missing (the extra `gis`)."""
     folder, chances = Path(folder), [] if probabilities is None else [Path(probabilities)]
@@ -365,6 +364,7 @@ def ask(
     check_request([str(folder)], words, [*chances, order.out], sizes["block_px"], sizes["halo_px"], threshold)
     reader = FeatureReader(kept, model)
     with alone_with(order.out, *order.outputs[:-1]), kept_unless_error(order.out) as log, asking(model):
+        check_answers(kept.given, order, log)
         text_emb = model.encode_words(order.words)
         request = request_of(kept.given, order.words, threshold=threshold, model=fingerprint(model, text_emb))
         answer = partial(ask_blocks, reader, Asker(model, text_emb, threshold, order.depths))

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['Made', 'Order', 'write_answers', 'request_of', 'model_name', 'told_of', 'shares_of', 'alone_with', 'check_room',
-           'size_of', 'check_answers', 'make_map', 'segment', 'write_tiled_scene', 'product_rate', 'bench_folder',
-           'bench_raster']
+           'check_answers', 'make_map', 'segment', 'write_tiled_scene', 'product_rate', 'bench_folder', 'bench_raster']
 
 # %% ../../nbs/6_use/06_raster.ipynb #17000002
 import random
@@ -33,6 +32,7 @@ from ..model.protocols import spans
 from ..model.segmenter import Segmenter
 from rs_zeroseg.use.blocks import (
     Asker,
+    Unfinished,
     answer_blocks,
     answer_features,
     asking,
@@ -140,23 +140,29 @@ def alone_with(*outputs:Path) -> Iterator[None]:
         yield
 
 # %% ../../nbs/6_use/06_raster.ipynb #7c181039
-def check_room(out:Path, size:int, what:str, instead:str) -> None:
-    "OSError if the disk of `out` has no room for so many bytes of `what`; says what to do `instead`."
+def check_room(out:Path, size:int, work:Path, what:str, instead:str) -> None:
+    "OSError if the disk has no room for those bytes of `what` that `work` lacks; `Unfinished` if `work` holds some."
+    held = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     free = shutil.disk_usage(out.parent).free
-    if size > free:
-        raise OSError(f"{out}: {what} need {size/1e9:.3f} GB, and {free/1e9:.3f} GB are free; "
-                      f"choose a larger disk, or {instead}")
-
-
-def size_of(folder:Path) -> int:
-    "Bytes of the files in a folder."
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if size - held <= free:
+        return
+    told = f"{out}: {what} need {(size - held)/1e9:.3f} GB, and {free/1e9:.3f} GB are free"
+    if held:
+        raise Unfinished(f"{told}; what is done is kept: make room, and start the same request again")
+    raise OSError(f"{told}; choose a larger disk, or {instead}")
 
 
 def check_answers(given:Input, order:Order, log:Path) -> None:
-    "OSError if the disk has no room for the answers that a log lacks."
+    """See that the disk has room for the answers of all blocks; the files that are made of them come on top.
+
+    Raises
+    ------
+    OSError
+        If it has not.
+    Unfinished
+        The same, if a log of an earlier run is there: it is kept."""
     answers = given.seen.width*given.seen.height*sum(order.depths.values())
-    check_room(order.out, answers - size_of(log), "the answers", "map a part of the image (--aoi)")
+    check_room(order.out, answers, log, "the answers", "map a part of the image (--aoi)")
 
 
 def make_map(
@@ -201,8 +207,8 @@ def segment(
         If the raster cannot be read, the request makes no sense, or another run writes the same map. The message names
         the file and the way out.
     OSError
-        If the disk has no room for it, which is seen before the first block, or the map cannot be written. Nothing is
-        left behind.
+        If the disk has no room for the answers of the blocks, which is seen before the first one, or the map cannot be
+        written. Nothing is left behind.
     KeyboardInterrupt
         On Ctrl-C. The blocks that are done are kept in a hidden work folder beside `out`."""
     threshold = float(model.threshold if threshold is None else threshold)

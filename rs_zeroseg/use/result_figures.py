@@ -114,7 +114,7 @@ def _base_and_novel(records:list[dict]) -> pd.DataFrame:   # label, row, column,
     return found[found["row"] == "Ours"]
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #22000008
-PAPER_SAYS = "paper, full scale, one run"
+PAPER_SAYS = "paper, full scale, no interval"
 
 
 def _dots(ax:Axes, labels:pd.Index, own:pd.DataFrame, x) -> None:
@@ -234,7 +234,7 @@ def _draw_lambda(column:str, paper:pd.Series, records:list[dict], metric:str) ->
             right.errorbar(lam, mean, [[mean - low], [high - mean]], fmt="o", ms=8, capsize=4, color=OUR_COLOUR)
     how_sure = "no conclusion" if own.empty or own["n"].min() < FEWEST else "95% interval"
     n = "no pair of runs" if own.empty else f"n = {int(own['n'].min())} pairs, {how_sure}"
-    left.set(title=PAPER_SAYS.replace(", one", "\none"), ylabel=f"{column}: mIoU over lambda = 0")
+    left.set(title=PAPER_SAYS.replace(", no", "\nno"), ylabel=f"{column}: mIoU over lambda = 0")
     right.set(title=f"ours, pocket, {words}\n{n}", ylabel=f"pocket {column}: mIoU over lambda = 0")
     for ax in (left, right):
         ax.set(xlabel="lambda of Eq. 13", xlim=(-.03, .47))

@@ -17,8 +17,7 @@ from fastcore.basics import patch
 from ..data.show import figure_png
 from ..evidence.experiments import Setting, run
 from ..evidence.ledger import OWN_LEDGER, add_runs, read_ledger
-from ..evidence.paper import label_of
-from ..evidence.tables import ROWS, settings_of
+from ..evidence.tables import ROWS, SIZES, row_name, settings_of
 from rs_zeroseg.use.result_figures import (
     EXPLORERS,
     METRICS,
@@ -167,7 +166,7 @@ def _choose(self:ResultsExplorer, _=None) -> None:
     self.column.options = columns
     self.column.index = first if columns else None
     has_runs = table in ROWS and bool(columns)
-    self.row.options = [(label_of(row), row) for row in settings_of(table)] if has_runs else []
+    self.row.options = [(row_name(row), row) for row in settings_of(table)] if has_runs else []
     self.row.index = 0 if has_runs else None
     for control in (self.metric, self.row, self.runs):
         set_visible(control, has_runs)
@@ -186,7 +185,7 @@ def _draw(self:ResultsExplorer, _=None) -> None:
     figure = draw_results(table, column or "", self.records, metric)
     self.picture.data = figure_png(figure, 110)
     paper = paper_side(table, column).to_dict() if column else {}
-    own = our_side(table, column, self.records, metric)["mean"].round(1).to_dict() if column else {}
+    own = our_side(table, column, self.records, metric)["mean"].rename(SIZES).round(1).to_dict() if column else {}
     self.picture.alt = f"{self.table.label}, {column}: paper {paper}; ours {own}"
 
 # %% ../../nbs/6_use/19_results.ipynb #446e1918

@@ -100,16 +100,6 @@ def _snapped(source:Source, grid:Source|Grid) -> Grid:
     return Grid(grid.crs, grid.transform @ rasterio.Affine.translation(*first.tolist()), *(end - first).tolist())
 
 # %% ../../nbs/6_use/03_source.ipynb #1c2d149d
-def _mosaic(members:Sequence[Source], name:str) -> Mosaic:
-    "Sources on one grid as one raster; says in a warning if it is nearly empty."
-    whole = Mosaic(members)
-    share = sum(member.width*member.height for member in members)/(whole.width*whole.height)
-    if share < .1:
-        warnings.warn(f"{name}: the files lie far apart, they cover {share:.2g} of a map of {whole.width} x "
-                      f"{whole.height} pixels that holds them all; map them one by one, or give --aoi", stacklevel=3)
-    return whole
-
-
 def joined(
     sources:Sequence[Source],   # at least one
     crs:str|None,               # of the result; None: that of the first
@@ -130,13 +120,13 @@ def joined(
         raise ValueError(f"{name}: {len(nowhere)} of {len(sources)} files have no CRS, so their place is not known; "
                          "map them one by one")
     if wanted == sources[0].crs and on_one_grid(sources):
-        return sources[0] if len(sources) == 1 else _mosaic(sources, name)
+        return sources[0] if len(sources) == 1 else Mosaic(sources)
     straight = sources[0].crs == wanted and sources[0].transform.is_rectilinear
     grid = sources[0] if straight else _default_grid(sources[0], wanted)
     fits = [s.crs == wanted and on_one_grid([grid, s]) for s in sources]
     warnings.warn(f"{name}: {fits.count(False)} of {len(sources)} file(s) are warped to the grid of "
                   f"{'the first' if straight else georeference(grid)}", stacklevel=2)
-    return _mosaic([s if fit else Regridded(s, _snapped(s, grid)) for s, fit in zip(sources, fits)], name)
+    return Mosaic([s if fit else Regridded(s, _snapped(s, grid)) for s, fit in zip(sources, fits)])
 
 # %% ../../nbs/6_use/03_source.ipynb #7a0de03b
 @dataclass
@@ -220,6 +210,14 @@ def _seen(source:Source, asked:Asked, own:float|None, made_for:float|None, name:
     return Regridded(source, Grid(source.crs, source.transform @ larger, *size))
 
 # %% ../../nbs/6_use/03_source.ipynb #865738b8
+def _say_apart(mosaic:Mosaic, name:str) -> None:
+    "Say in a warning that the map of all files will be nearly empty."
+    share = sum(member.width*member.height for member in mosaic.members)/(mosaic.width*mosaic.height)
+    if share < .1:
+        warnings.warn(f"{name}: the files lie far apart, they cover {share:.2g} of a map of {mosaic.width} x "
+                      f"{mosaic.height} pixels that holds them all; map them one by one, or give --aoi", stacklevel=3)
+
+
 def _say_neighbours(file:FileSource) -> None:
     "Say in a warning that the stretch of a file is its own, if files of the same grid lie beside it."
     path, found = Path(file.name), 0
@@ -286,6 +284,8 @@ def open_source(
             source = joined(files, asked.crs, name)
             if asked.aoi is not None:
                 source = Part(source, shapes_of(asked.aoi, source.crs), asked.aoi)
+            elif isinstance(source, Mosaic):
+                _say_apart(source, name)
             own = ground_metres(source)
             yield Input(name, source, _seen(source, asked, own, made_for_m, name), files, own)
     finally:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from conftest import SHOTS, changes, choose, control, press_button, shoot, shown, slide
 
-from rs_zeroseg.evidence.experiments import map_text, recipe
+from rs_zeroseg.data.pocket import DOMAINS
+from rs_zeroseg.evidence.experiments import STAND_INS, map_text, pack, recipe
 from rs_zeroseg.evidence.ledger import add_runs
 from rs_zeroseg.evidence.paper import DATASET_COLUMNS
 from rs_zeroseg.evidence.tables import settings_of
@@ -35,9 +36,10 @@ def invented(setting, score):
     "A run with made-up numbers: one for all words, others for each tier."
     tiers = {metric: score + n for n, metric in enumerate(("mIoU", "base", "novel", "unseen"))}
     labels = np.arange(192*192).reshape(192, 192)//2000
+    areas = {column: pack(np.ones((1, 3, len(DOMAINS[domain].words), 3))) for column, domain in STAND_INS.items()}
     return dict(setting=asdict(setting), metrics=dict.fromkeys(DATASET_COLUMNS, tiers), map=map_text(labels),
-                curve=[dict(step=25, loss=2.), dict(step=50, loss=1.)], commit="none", seconds=0., threads=1,
-                recipe=recipe(setting))
+                areas=areas, curve=[dict(step=25, loss=2.), dict(step=50, loss=1.)], recipe=recipe(setting),
+                commit="none", seconds=0., threads=1)
 
 
 RESULTS = "from rs_zeroseg.use.results import ResultsExplorer\nResultsExplorer()"
