@@ -100,6 +100,7 @@ def test_a_killed_segment_leaves_no_lock_and_its_blocks_are_used(town, tmp_path)
     process = start(*command)
     sizes = []
     while not sizes or not all(sizes):                               # of the block's part in each file of the log
+        assert process.poll() is None
         sizes = [path.stat().st_size for path in tmp_path.glob(".map.tif.rs_zeroseg-*.blocks/[!r]*")]
         time.sleep(.02)
     process.kill()

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Differences', 'NOT_HERE', 'ahead', 'rows', 'claims_of_table1', 'claims_of_table2', 'claims_of_training',
-           'claims_of_table5', 'claims_of_table4', 'claimed_differences', 'judge', 'verdicts_of', 'claim_table']
+           'claims_of_table4', 'claims_of_table5', 'claimed_differences', 'judge', 'verdicts_of', 'claim_table']
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0003
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import pandas as pd
 
@@ -98,19 +99,20 @@ def claims_of_training() -> dict[str, Differences]:
     }
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl00092
-def claims_of_table5() -> dict[str, Differences]:
-    "Each size of the VLM over the next smaller one."
-    small, medium, large = rows("table5").items()
-    differences = ahead(medium[1], dict([small])) | ahead(large[1], dict([medium]))
-    return {"larger and more powerful VLM": differences}
-
-
 def claims_of_table4() -> dict[str, Differences]:
     "Base and novel words of the same model."
     base, novel = ({column: terms_of(factor, Setting(), column, metric) for column in DATASET_COLUMNS}
                    for factor, metric in ((1, "base"), (-1, "novel")))
     differences = {f"base over novel, {column}": base[column] + novel[column] for column in DATASET_COLUMNS}
     return {"demonstrates higher performance on base categories": differences}
+
+
+def claims_of_table5() -> dict[str, Differences]:
+    "Each size of the VLM over the next smaller one."
+    sizes, differences = rows("table5"), {}
+    for smaller, larger in pairwise(sizes):
+        differences |= ahead(sizes[larger], {smaller: sizes[smaller]})
+    return {"larger and more powerful VLM": differences}
 
 # %% ../../nbs/5_evidence/09_claims.ipynb #09cl0011
 NOT_HERE = {   # beginning of a claim -> why no pocket run tests it
