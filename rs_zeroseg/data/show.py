@@ -209,19 +209,19 @@ def map_colours(
     words:Sequence[str],                # what the indices mean
     colours:Sequence[str]|None=None,    # '#rrggbb' per word; None: `colours_for(words)`
 )->np.ndarray:                          # (H,W,3) float in [0,1]
-    """Labels (H,W) -> colours (H,W,3).
+    """Labels (H,W) -> colours (H,W,3), float32.
 
     Raises
     ------
     ValueError
         If a label is no index of `words`, not -1 and not 255."""
     labels = _array(labels).astype(np.int64)
-    unknown = sorted(set(np.unique(labels).tolist()) - {-1, 255} - set(range(len(words))))
-    if unknown:
-        raise ValueError(f"labels {unknown} have no word: {len(words)} words were given")
+    unknown = (labels < -1) | (labels >= len(words)) & (labels != 255)
+    if unknown.any():
+        raise ValueError(f"labels {np.unique(labels[unknown]).tolist()} have no word: {len(words)} words were given")
     palette = [*(colours or colours_for(words)), IGNORE_COLOUR, NONE_COLOUR]
-    index = np.where(labels == -1, len(words) + 1, np.where(labels == 255, len(words), labels))
-    return np.array([hex_to_rgb(c) for c in palette])[index]
+    index = np.where(labels == 255, len(words), labels)                      # -1 is the last colour
+    return np.array([hex_to_rgb(c) for c in palette], np.float32)[index]
 
 # %% ../../nbs/1_data/03_show.ipynb #02000018
 def _legend(ax:"Axes", labels, words:Sequence[str], colours:Sequence[str]|None) -> None:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_WORDS', 'VIEW_PX', 'MIDDLE', 'OUTLINE', 'UNTRAINED', 'MODELS', 'LEVELS', 'NEEDED', 'PARTS', 'read_words',
            'Place', 'window_of', 'is_seed', 'is_kept', 'kept_in', 'shape_of', 'read_source', 'reading_of', 'overview',
-           'model_named', 'snapshots', 'with_part', 'code_for']
+           'model_named', 'snapshots', 'has_steps', 'with_part', 'code_for']
 
 # %% ../../nbs/6_use/15_choices.ipynb #27d47247
 import copy
@@ -217,6 +217,11 @@ NEEDED = ("mscam", "carh", "cosine", "refine")   # switches of the configuration
 PARTS = ("as trained", "without the cosine", "without the correction", "cosine only", *LEVELS)
 
 
+def has_steps(model:Segmenter) -> bool:
+    "Is it an RS-ZeroSeg with all its parts?"
+    return isinstance(model, RSZeroSeg) and all(getattr(model.config, name) for name in NEEDED)
+
+
 def with_part(
     model:Segmenter,
     part:str,          # one of `PARTS`
@@ -231,7 +236,7 @@ def with_part(
         return model
     if part not in PARTS:
         raise ValueError(f"{part!r}: the parts are {', '.join(PARTS)}")
-    if not isinstance(model, RSZeroSeg) or not all(getattr(model.config, name) for name in NEEDED):
+    if not has_steps(model):
         raise ValueError(f"{part}: this model lacks parts; take an RS-ZeroSeg with {', '.join(NEEDED)}")
     other = copy.deepcopy(model)
     if part in LEVELS:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZE_PX', 'OPSET', 'GRAPHS', 'SCENES', 'ImageGraph', 'QueryGraph', 'rounded', 'RoundedWeights', 'TextGraph',
-           'has_steps', 'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene',
-           'page_settings', 'write_page_data']
+           'check_exportable', 'export', 'StepMaps', 'Exported', 'word_table', 'PageScene', 'page_settings',
+           'write_page_data']
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280002
 import json
@@ -27,6 +27,7 @@ from ..data.vocab import ABSENT, CATEGORIES, caption_words, tier, unseen_words
 from ..model.carh import CARH, Prepared
 from ..model.pocket_text import MiniLM, PocketText
 from ..model.segmenter import RSZeroSeg, Segmenter
+from .choices import has_steps
 
 # %% ../../nbs/6_use/28_export.ipynb #6u280005
 SIZE_PX = 512   # side of the image that the graph takes
@@ -123,12 +124,6 @@ def _write(graph:nn.Module, example:tuple, path:Path, inputs:Sequence[str], outp
     "One graph as an ONNX file that holds its weights."
     settings = dict(dynamo=True, external_data=False, opset_version=OPSET, verbose=False)
     torch.onnx.export(graph.eval(), example, str(path), input_names=inputs, output_names=outputs, **settings, **dynamic)
-
-
-def has_steps(model:Segmenter) -> bool:
-    "Is it an RS-ZeroSeg with all its parts? Then `ImageGraph` and `QueryGraph` can be made of it."
-    parts = "mscam", "carh", "cosine", "refine"
-    return isinstance(model, RSZeroSeg) and all(getattr(model.config, part) for part in parts)
 
 
 def check_exportable(model:Segmenter) -> None:

@@ -27,14 +27,13 @@ from ..data.pocket import make_scene
 from ..model.checkpoint import WEIGHTS
 from ..model.dsfe import resize
 from ..model.segmenter import Features, Segmenter
-from .choices import MODELS, MOST_WORDS, UNTRAINED, model_named, read_source, snapshots
+from .choices import MODELS, MOST_WORDS, UNTRAINED, has_steps, model_named, read_source, snapshots
 from rs_zeroseg.use.export import (
     SCENES,
     SIZE_PX,
     ImageGraph,
     QueryGraph,
     check_exportable,
-    has_steps,
     page_settings,
     rounded,
     word_table,
@@ -190,7 +189,11 @@ def _named_models(self:AttentionView, given:str, beside:Sequence[str], run:str|N
     "Take in the models to compare with and the steps of a training, and list them for the view."
     models = [dict(name="", title=given), *(dict(name=name, title=name) for name in beside)]
     self.models |= {name:name for name in beside}
-    paths = sorted(WATCH.glob("step-*.safetensors")) if run is None else snapshots(run)
+    if run is None:
+        paths = sorted(WATCH.glob("step-*.safetensors")) if given == "pocket" else []          # they are that model's
+    else:
+        paths = snapshots(run)
+        check_exportable(model_named(str(paths[0])))
     self.models |= {path.stem:path for path in paths}
     steps = [dict(name=path.stem, title=f"step {int(path.stem.removeprefix('step-'))}") for path in paths]
     if not steps and UNTRAINED in beside:
@@ -205,8 +208,11 @@ def _model(self:AttentionView, name:str) -> Segmenter:
         raise ValueError(f"{name}: no such model")
     found = self.models[name]
     if isinstance(found, Path) and found.suffix:
-        found = self.models[name] = with_changes(model_named(UNTRAINED), found)
-    return found if isinstance(found, Segmenter) else model_named(str(found))
+        found = with_changes(model_named(UNTRAINED), found)
+    elif not isinstance(found, Segmenter):
+        found = model_named(str(found))
+    self.models[name] = found
+    return found
 
 
 @patch
@@ -281,7 +287,9 @@ def _encoded(self:AttentionView, request:dict, buffers:list) -> tuple|Features:
     "What a model's head needs of an image; of the last ones it is kept."
     key = _key(request)
     name, levels, model = key
-    if key not in self.kept:
+    if key in self.kept:
+        self.kept[key] = self.kept.pop(key)                                                    # the last one used
+    else:
         if buffers:
             rgba = np.frombuffer(buffers[0], np.uint8).reshape(SIZE_PX, SIZE_PX, 4)
             pixels = rgba[..., :3]
@@ -316,7 +324,8 @@ def _likeness(self:AttentionView, request:dict, buffers:list) -> tuple[dict, lis
     key = _key(request)
     if key not in self.kept:
         raise ValueError("this image was forgotten: choose it again")
-    vlm = self.kept[key][0][0]                                                                 # (384,h,w), unit
+    prepared = self.kept[key]
+    vlm = prepared.vlm[0] if isinstance(prepared, Features) else prepared[0][0]                # (384,h,w), unit
     x, y = (int(request[axis]) for axis in "xy")
     token = vlm[:, y*vlm.shape[1]//SIZE_PX, x*vlm.shape[2]//SIZE_PX].numpy()
     cosines = {word:float(vector @ token) for word, vector in self.captioned.items()}

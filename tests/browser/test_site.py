@@ -241,6 +241,40 @@ def test_only_the_last_request_counts(page):
     assert text(page, "word") == "tree"
 
 
+def test_a_word_is_chosen_while_others_are_on_their_way(page):
+    "The word that is chosen is not among them: what comes is shown whole."
+    page.evaluate("""() => {
+        window.explorer.update({ words: ["lagoon"], word: "lagoon" }, "asking");
+        window.explorer.nextWord(1);
+    }""")
+    wait_for_word(page, "lagoon")
+    assert text(page, "error") == "" and page.locator(".rsx-chip").count() == 1
+
+
+def test_an_answer_that_cannot_be_shown_leaves_all_as_it_was(page):
+    before = pixels(page)
+    page.evaluate("""async () => {
+        const { engine } = window.explorer, { read } = engine;
+        engine.read = async (request) => ({ ...(await read.call(engine, request)), maps: new Map() });
+        await window.explorer.chooseScene(window.explorer.page.scenes[1].name);
+        await new Promise((done) => setTimeout(done, 3000));
+        engine.read = read;
+    }""")
+    assert "What you see is as before" in text(page, "error") and pixels(page) == before
+    page.locator(".rsx").focus()
+    at = text(page, "pixel-at")
+    page.keyboard.press("ArrowLeft")
+    assert text(page, "pixel-at") != at
+
+
+def test_a_list_that_has_the_keyboard_leaves_letters_to_the_explorer(page):
+    page.locator("[data-part=scene]").focus()
+    scene = page.locator("[data-part=scene]").input_value()
+    page.keyboard.press("s")
+    assert page.locator("[data-part=view-probability]").get_attribute("aria-pressed") == "true"
+    assert page.locator("[data-part=scene]").input_value() == scene
+
+
 def test_own_images(page, tmp_path):
     scene = make_scene(5, size=700)
     Image.fromarray(scene.image).save(tmp_path / "mine.jpg")
@@ -323,6 +357,19 @@ def test_every_letter_in_lecture_mode(page):
     page.screenshot(path=SHOTS / "site-lecture-375.png")
     assert fits(page)[0]
     page.keyboard.press("Escape")
+
+
+def test_in_lecture_mode_nothing_that_is_hidden_has_the_keyboard(page):
+    page.locator(".rsx").focus()
+    page.keyboard.press("l")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        assert page.evaluate("() => document.activeElement.closest('.rsx header, .rsx main, .rsx footer')") is None
+    page.locator(".rsx").focus()
+    page.keyboard.press("m")
+    assert page.locator("[data-part=lecture-legend] span").all_inner_texts() == list(FIRST.words)
+    page.screenshot(path=SHOTS / "site-lecture-map.png")
+    page.keyboard.press("l")
 
 
 def test_lecture_mode_by_keys(page):

@@ -48,10 +48,10 @@ def test_words_pixels_and_scenes(page):
 
     page.select_option("[data-part=scene]", SCENES[2].name)
     wait_for_word(page, SCENES[2].words[0])
+    page.click("[data-part=view-probability]")
     before = pixels(page)
     page.select_option("[data-part=levels]", "0 0 0")
     page.wait_for_function("() => document.querySelector('.rsx').getAttribute('aria-busy') === 'false'")
-    page.click("[data-part=view-probability]")
     assert pixels(page) != before
 
 

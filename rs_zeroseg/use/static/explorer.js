@@ -4,7 +4,7 @@
 // or, when a newer request was made since, is forgotten. So numbers, pictures and captions always belong together.
 
 import { Beside } from "./beside.js";
-import { averagePrecision, bestWords, CHANCE_STEP, finished, percent, thinned } from "./maps.js";
+import { averagePrecision, bestWords, CHANCE_STEP, finished, largest, percent, thinned } from "./maps.js";
 import { Missions } from "./missions.js";
 import { Painter, VIEWS } from "./painter.js";
 import { handleKey, KEYS } from "./shortcuts.js";
@@ -81,7 +81,7 @@ export class Explorer {
     const wanted = { ...this.wanted, ...change };
     this.wanted = { ...wanted, beside: this.beside.fitting(wanted) };
     this.turn += 1;
-    const turn = this.turn;
+    const { turn, shown, pixel } = this;
     this.setBusy(doing);
     try {
       const besideRead = await this.readBeside();
@@ -91,7 +91,7 @@ export class Explorer {
         this.commit(read, besideRead);
       }
     } catch (error) {
-      this.takeBack(turn, error);
+      this.takeBack(turn, error, { shown, pixel });
     }
     if (turn === this.turn) {
       this.setBusy("");
@@ -128,10 +128,17 @@ export class Explorer {
     this.readLikeness();
   }
 
-  takeBack(turn, error) {
+  // Back to what was shown before.
+  takeBack(turn, error, before) {
     if (turn === this.turn) {
+      Object.assign(this, before);
       this.wanted = this.shown ?? this.wanted;
+      this.finishedMaps.clear();
+      this.finishedBeside.clear();
       this.fillLists();
+      if (this.shown) {
+        this.render();
+      }
       this.tell(`That did not work: ${error.message}. What you see is as before.`);
     }
   }
@@ -169,7 +176,9 @@ export class Explorer {
   async begin() {
     const [first] = this.page.scenes;
     await this.open({ scene: first.name, words: first.words, levels: [1, 1, 1], model: "" });
-    this.tell(this.missions.faults.join("; "));
+    if (this.missions.faults.length > 0) {
+      this.tell(this.missions.faults.join("; "));
+    }
   }
 
   async open({ scene, words, word, levels, threshold, view, model }) {
@@ -222,6 +231,9 @@ export class Explorer {
   }
 
   addWords(text) {
+    if (!this.shown) {
+      return null;
+    }
     const given = text.split(",").map((word) => word.trim().toLowerCase().split(/\s+/).join(" ")).filter(Boolean);
     const words = [...new Set([...this.wanted.words, ...given])];
     const long = given.find((word) => word.length > MOST_CHARACTERS);
@@ -256,7 +268,9 @@ export class Explorer {
   }
 
   chooseWord(word) {
-    this.wanted = { ...this.wanted, ...this.beside.withWord(this.wanted, word) };
+    if (this.wanted.words.includes(word)) {        // not so while other words are on their way
+      this.wanted = { ...this.wanted, ...this.beside.withWord(this.wanted, word) };
+    }
     if (this.shown.read.maps.has(word)) {
       Object.assign(this.shown, this.beside.withWord(this.shown, word));
       this.render();
@@ -359,7 +373,11 @@ export class Explorer {
   }
 
   predicting(yes) {
+    const before = this.root.classList.contains("rsx-predict");
     this.root.classList.toggle("rsx-predict", yes);
+    if (before && !yes && this.shown) {
+      this.render();                               // the outline comes back
+    }
   }
 
   labels(mapsOf = (word) => this.mapsOf(word)) {
@@ -469,12 +487,18 @@ export class Explorer {
   }
 
   toggleLecture() {
+    if (!this.shown) {
+      return;
+    }
     const begins = this.root.classList.toggle("rsx-lecturing");
     if (begins) {
       this.root.requestFullscreen?.().catch(() => {});      // without it the page's own area is filled
     } else if (document.fullscreenElement) {
       document.exitFullscreen();
     }
+    this.root.querySelectorAll(":scope > header, :scope > main, :scope > footer").forEach((under) => {
+      under.inert = begins;                        // Tab finds nothing that is not seen
+    });
     this.missions.close();
     this.part("help").hidden = true;
     this.root.focus();
@@ -483,6 +507,9 @@ export class Explorer {
   }
 
   toggleMissions() {
+    if (!this.shown) {
+      return;
+    }
     if (this.root.classList.contains("rsx-lecturing")) {
       this.toggleLecture();
     }
@@ -535,8 +562,6 @@ export class Explorer {
     });
   }
 }
-
-const largest = (values) => values.reduce((most, value) => Math.max(most, value), -1);
 
 async function fetched(name) {
   const answer = await fetch(new URL(name, import.meta.url));

@@ -6,6 +6,7 @@
 import { Explorer } from "./explorer.js";
 
 const LIKENESSES = 5;
+const PATIENCE_MS = 60_000;     // a kernel that takes longer for one answer is gone
 const MOST_KEPT = 16;           // images, through a model with some levels, whose maps are kept
 
 function bytesOf(view) {
@@ -28,7 +29,7 @@ function unpacked(words, steps, buffer) {
 class KernelEngine {
   constructor(model) {
     this.model = model;
-    this.name = crypto.randomUUID();      // of this view; another view of the same widget has another one
+    this.name = `${Date.now()} ${Math.random()}`;   // of this view; another view of the same widget has another one
     this.waiting = new Map();             // id -> [resolve, reject]
     this.last = 0;
     this.kept = new Map();                // image, levels and model -> {maps: word -> maps, scale, bias, threshold}
@@ -56,6 +57,7 @@ class KernelEngine {
     return new Promise((resolve, reject) => {
       this.waiting.set(id, [resolve, reject]);
       this.model.send({ id, kind, ...request }, undefined, buffers);
+      setTimeout(() => this.finish({ id, error: "the kernel does not answer; run the cell again" }), PATIENCE_MS);
     });
   }
 

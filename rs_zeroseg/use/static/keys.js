@@ -20,6 +20,7 @@ function render({ model, el }) {
   box.className = "rs-keys";
   box.tabIndex = 0;
   box.setAttribute("role", "group");
+  box.dataset.lmSuppressShortcuts = "true";      // a letter is no command of JupyterLab here
   el.append(box);
 
   const show = () => {

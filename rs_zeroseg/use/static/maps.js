@@ -79,33 +79,35 @@ export function finished(steps, grid, size) {
   };
 }
 
-// Indices of the scores, the highest score first. Numbers sort fast without a function that compares them, so each
-// score and its index make one number.
-function descending(scores) {
-  const bits = new Uint32Array(Float32Array.from(scores, (score) => Math.max(0, score)).buffer);
-  const keys = Float64Array.from(bits, (value, i) => value * scores.length + i);
-  return keys.sort().reverse().map((key) => key % scores.length);
+// Average precision and chance in percent of the scores of some pixels; null if nothing is there. Equal scores count together.
+export function averagePrecision(scores, there) {
+  const right = scores.filter((_, i) => there[i]).sort();        // ascending, as all of them:
+  const all = scores.slice().sort();
+  let sum = 0;
+  let below = all.length;                                        // how many of all are below the score in hand
+  for (let last = right.length - 1; last >= 0; ) {
+    const score = right[last];
+    let first = last;
+    while (first > 0 && right[first - 1] === score) {
+      first -= 1;
+    }
+    while (below > 0 && all[below - 1] >= score) {
+      below -= 1;
+    }
+    const precision = (right.length - first) / (all.length - below);
+    sum += (last - first + 1) * precision;
+    last = first - 1;
+  }
+  return right.length === 0 ? null : { ap: (100 * sum) / right.length, chance: (100 * right.length) / all.length };
 }
 
-// Average precision and chance in percent of scores of at least 0; null if nothing is there. Equal scores count together.
-export function averagePrecision(scores, there) {
-  const order = descending(scores);
-  const positives = there.reduce((sum, value) => sum + value, 0);
-  if (positives === 0) {
-    return null;
+// The largest of some numbers of at least -1.
+export function largest(values) {
+  let most = -1;
+  for (let i = 0; i < values.length; i += 1) {
+    most = Math.max(most, values[i]);
   }
-  let found = 0;
-  let foundBefore = 0;
-  let sum = 0;
-  order.forEach((pixel, i) => {
-    found += there[pixel];
-    const last = i + 1 === order.length || scores[order[i + 1]] !== scores[pixel];
-    if (last) {
-      sum += ((found - foundBefore) * found) / (i + 1);
-      foundBefore = found;
-    }
-  });
-  return { ap: (100 * sum) / positives, chance: (100 * positives) / scores.length };
+  return most;
 }
 
 // Every `step`-th row and column of a square.

@@ -33,7 +33,7 @@ function darker(colour, share) {
   return `#${bands.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 }
 
-// A colour per word, all different: the conventional one, a darker shade of it, or a free one.
+// A colour per word: the conventional one, a darker shade of it, or a free one; different as far as the colours go.
 export function coloursOf(rows) {
   const taken = new Set();
   let free = 0;
@@ -41,6 +41,9 @@ export function coloursOf(rows) {
     let chosen = colour ?? FREE_COLOURS[free++ % FREE_COLOURS.length];
     for (let share = 0.8; taken.has(chosen) && share > MOST_SHADE; share -= 0.1) {
       chosen = darker(colour ?? chosen, share);
+    }
+    for (let tries = 0; taken.has(chosen) && tries < FREE_COLOURS.length; tries += 1) {
+      chosen = FREE_COLOURS[free++ % FREE_COLOURS.length];
     }
     taken.add(chosen);
     return chosen;
@@ -218,6 +221,7 @@ export class Painter {
       return;
     }
     const view = explorer.look.view === "image" ? "attention" : explorer.look.view;
+    this.paintLectureLegend(view === "map" ? explorer.shown.words : []);
     if (explorer.shown.beside) {
       this.paintLecturePair(view);
       return;
@@ -227,6 +231,20 @@ export class Painter {
     explorer.part("lecture-about").textContent = `“${word}”: ${explorer.row(word).tier}, ${explorer.qualityText(word)}`;
     const threshold = view === "map" ? `, threshold ${percent(explorer.look.threshold)}` : "";
     explorer.part("lecture-caption").dataset.says = `${this.says(view, word)}${threshold}`;
+  }
+
+  // The colours of the map of all words, in the place of the keys.
+  paintLectureLegend(words) {
+    const entries = words.map((word, k) => {
+      const swatch = document.createElement("i");
+      swatch.style.background = this.colours[k];
+      const entry = document.createElement("span");
+      entry.append(swatch, word);
+      return entry;
+    });
+    this.explorer.part("lecture-legend").replaceChildren(...entries);
+    this.explorer.part("lecture-legend").hidden = words.length === 0;
+    this.explorer.part("lecture-keys").hidden = words.length > 0;
   }
 
   // Comparing in lecture mode: the two maps, and what they are.

@@ -85,6 +85,7 @@ function render({ model, el }) {
   el.append(caption, box);
   box.append(image, cross);
   box.tabIndex = 0;
+  box.dataset.lmSuppressShortcuts = "true";      // a letter is no command of JupyterLab here
 
   image.addEventListener("click", (event) => {
     chooseByMouse(model, image, event);
@@ -100,6 +101,7 @@ function render({ model, el }) {
   showImage(model, box, image);
   showWords(model, caption, image);
   showCross(model, cross);
+  return () => URL.revokeObjectURL(image.src);
 }
 
 export default { render };

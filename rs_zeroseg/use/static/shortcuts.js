@@ -75,13 +75,16 @@ function act(explorer, event) {
 
 export function handleKey(explorer, event) {
   event.stopPropagation();
-  const typing = event.target.matches("input, select, textarea");
+  const control = event.target.matches("input, select, textarea");
+  const typing = event.target.matches("input:not([type]), textarea");
   const pressing = event.target.matches("button") && /^(Enter| )$/.test(event.key);
+  const choosing = control && /^(Arrow.*|Home|End|Page.*|Enter| )$/.test(event.key);     // in a list, on a slider
   const command = event.ctrlKey || event.metaKey || event.altKey;
-  if (typing && event.key === "Escape") {
+  if (control && event.key === "Escape") {
     explorer.root.focus();
+    return;
   }
-  if (typing || pressing || command || LEFT_ALONE.has(event.key) || /^F\d/.test(event.key)) {
+  if (typing || pressing || choosing || command || LEFT_ALONE.has(event.key) || /^F\d/.test(event.key)) {
     return;
   }
   event.preventDefault();

@@ -4,12 +4,13 @@ import { isTiff } from "./tiff.js";
 
 const MOST_BYTES = 64e6;
 
+// The middle square in another size; what is transparent becomes black, on the page as for the model.
 function cut(bitmap, size) {
   const side = Math.min(bitmap.width, bitmap.height);
   const canvas = new OffscreenCanvas(size, size);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   context.imageSmoothingQuality = "high";
-  const [left, top] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
+  const [left, top] = [bitmap.width - side, bitmap.height - side].map((margin) => Math.floor(margin / 2));
   context.drawImage(bitmap, left, top, side, side, 0, 0, size, size);
   return context.getImageData(0, 0, size, size);
 }

@@ -92,6 +92,7 @@ export const TEMPLATE = `
   <figure><div class="rsx-frame" data-part="lecture-map">
     <canvas width="512" height="512" role="img"></canvas><i class="rsx-cross" hidden></i></div>
     <figcaption data-part="lecture-caption"></figcaption></figure>
+  <p data-part="lecture-legend" hidden></p>
   <p data-part="lecture-keys">N next word &nbsp; A S C map &nbsp; V compare &nbsp; + − threshold &nbsp; arrows: pixel &nbsp; L leave</p>
 </section>
 <section class="rsx-help" data-part="help" aria-label="keys" hidden><h3>Keys</h3><dl></dl></section>`;

@@ -52,6 +52,7 @@ function render({ model, el }) {
   label.className = "rs-upload jupyter-button";
   label.textContent = "upload";
   label.tabIndex = 0;
+  label.dataset.lmSuppressShortcuts = "true";    // a letter is no command of JupyterLab here
 
   const input = document.createElement("input");
   input.type = "file";
