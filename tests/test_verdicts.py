@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from test_repo import ROOT
 
 from rs_zeroseg.evidence import sweep as sweeps
 from rs_zeroseg.evidence.claims import NOT_HERE, ahead, claim_table, claimed_differences, judge
@@ -160,6 +161,9 @@ def test_the_commands_of_a_workstation_are_commands(table):
     assert [words[:2] for words in lines] == [["rs_zeroseg", "finetune"]]*len(lines)
     assert len({str(one["out"]) for one in given}) == len(lines)
     assert {one["seed"] for one in given} == {0, 1}
+    made = (ROOT/"README.md").read_text(encoding="utf-8")
+    assert {one["data"].as_posix() for one in given} == {"data/landdiscover50k/train"}
+    assert "--data data/landdiscover50k/train" in made, "where the README puts it"
 
 
 # ---- how many runs at a time

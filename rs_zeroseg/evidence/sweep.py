@@ -38,12 +38,11 @@ def plan(
     done:Iterable[Setting],           # runs that are there, from `current`
     seeds:int|None=None,              # of each row; None: `SEEDS`
     shard:tuple[int, int]=(1, 1),     # part i of n
-    base:Setting=Setting(),           # what all rows share
 )->list[Setting]:
     "The runs that some tables still lack, seed by seed."
     done = set(done)
     wanted = dict.fromkeys(setting for table in tables for setting in missing(
-        settings_of(table, base).values(), seeds or SEEDS[table], done))
+        settings_of(table).values(), seeds or SEEDS[table], done))
     part, parts = shard
     return sorted(wanted, key=lambda setting: setting.seed)[part - 1::parts]
 
@@ -142,7 +141,7 @@ def sweep(
         except BrokenProcessPool:
             raise SweepError(f"a run's process was killed, perhaps for memory; {made} new runs are in {ledger}. "
                              f"Run this again, with fewer --jobs than {jobs}") from None
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, FloatingPointError) as error:
             raise SweepError(f"{waiting[future]} failed ({error}); {made} new runs are in {ledger}") from error
     return made
 
@@ -181,7 +180,7 @@ def paper_commands(
         "A row as the name of a folder."
         return re.sub("[^a-z0-9.]+", "-", row.lower())
 
-    return [" ".join(f"rs_zeroseg finetune --data data/landdiscover50k --out runs/{table}-{folder(row)}-{seed} "
+    return [" ".join(f"rs_zeroseg finetune --data data/landdiscover50k/train --out runs/{table}-{folder(row)}-{seed} "
                      f"{options} --seed {seed}".split())
             for seed in range(seeds) for row, options in paper_options(table).items()]
 

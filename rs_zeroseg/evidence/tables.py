@@ -141,9 +141,8 @@ REFERENCES = {   # table -> the row that the paper calls best, and that the othe
 
 # %% ../../nbs/5_evidence/07_tables.ipynb #111e8454
 def settings_of(
-    table:str,                # a key of `ROWS`
-    base:Setting=Setting(),   # what all rows share
-)->dict:                      # label of the row -> Setting; the paper's rows have the paper's labels
+    table:str,   # a key of `ROWS`
+)->dict:         # label of the row -> Setting; the paper's rows have the paper's labels
     """The setting behind each row of a table.
 
     Raises
@@ -152,7 +151,7 @@ def settings_of(
         If we have no runs for the table."""
     if table not in ROWS:
         raise ValueError(f"{table!r}: settings are known for {', '.join(ROWS)}")
-    return {label: replace(base, **fields) for label, fields in ROWS[table]().items()}
+    return {label: Setting(**fields) for label, fields in ROWS[table]().items()}
 
 
 def missing(
@@ -252,14 +251,13 @@ def contrast(
 
 # %% ../../nbs/5_evidence/07_tables.ipynb #f38fd7cf
 def ours(
-    table:str,                  # a key of `ROWS`
-    records:list[dict],         # from `read_ledger`
-    metric:str="mIoU",          # one of `METRICS`
-    base:Setting=Setting(),     # what all rows share
-)->pd.DataFrame:                # row (label), column, mean, half, n; a row without runs is not there
+    table:str,              # a key of `ROWS`
+    records:list[dict],     # from `read_ledger`
+    metric:str="mIoU",      # one of `METRICS`
+)->pd.DataFrame:            # row (label), column, mean, half, n; a row without runs is not there
     "What our runs say for each row and column of a table, pocket scale, percent."
     runs, rows = current(records), []
-    for label, setting in settings_of(table, base).items():
+    for label, setting in settings_of(table).items():
         seeds = shared_seeds([setting], runs)
         for column in (*DATASET_COLUMNS, "Avg") if seeds else ():
             values = [score_of(runs[replace(setting, seed=seed)], column, metric) for seed in seeds]

@@ -69,7 +69,9 @@ def pretrain(out, dubai, images, seed, vlm):
     if dubai is None:
         click.echo("without --dubai: pocket scenes only; expect less on real imagery", err=True)
     made = stages.pretrain(out, dubai, images, seed, vlm=vlm)
-    click.echo(f"encoders in {made}\nNext:  rs_zeroseg train --encoders {out} --out runs/pocket")
+    click.echo(f"encoders in {made}")
+    if vlm == "pocket":
+        click.echo(f"Next:  rs_zeroseg train --encoders {out} --out runs/pocket")
 
 # %% ../../nbs/6_use/24_training_commands.ipynb #6u10000b
 @click.command(short_help="Train the pocket segmentation.",
@@ -206,7 +208,7 @@ def status(ledger):
     rows = []
     for name in TABLES:
         wanted, lacking = sweeps.plan([name], []), sweeps.plan([name], runs)
-        time = sweeps.in_words(sweeps.expected_seconds(lacking, records)) if lacking else "nothing"
+        time = sweeps.in_words(sweeps.expected_seconds(lacking, list(runs.values()))) if lacking else "nothing"
         rows.append({"table": name, "there": len(wanted) - len(lacking), "missing": len(lacking), "takes": time})
     click.echo(table(rows))
     click.echo(f"{sum(map(ledgers.is_stale, records))} runs are of another recipe and do not count")
