@@ -112,6 +112,9 @@ def work(tmp_path_factory, tif):
     (w/"a file").write_text("")
     (w/"taken.tif").mkdir()
     (w/"empty").mkdir()
+    for part in ("vlm", "rsi"):
+        (w/"half a run"/part/"step-000200").mkdir(parents=True)
+        (w/"half a run"/part/"step-000200"/"model.safetensors").touch()
     return w
 
 
@@ -133,6 +136,10 @@ def evaluate(folder, *more, model="model"):
 
 def without_encoders(w):
     return "train", "--out", w/"no.tif", "--encoders", w/"set"
+
+
+def half_encoders(w):
+    return "train", "--out", w/"no.tif", "--encoders", w/"half a run"
 
 
 def without_labels(w):
@@ -177,6 +184,11 @@ BAD = {   # case: (arguments, what the line must say)
     "evaluate: empty word list": (evaluate("set", "--words", ","), "at least one word"),
     "evaluate: duplicate words": (evaluate("set", "--words", "a,a"), "'a' is given twice"),
     "train: no encoders": (without_encoders, "no finished pretraining"),
+    "train: half a pretraining": (half_encoders, "no finished pretraining"),
+    "evaluate: an option for a folder": (lambda w: ("evaluate", "--pocket", "--threshold", ".5"),
+                                         "--threshold is for a folder"),
+    "evaluate: an option for scenes": (evaluate("set", "--seed", "1"), "--seed is for --pocket"),
+    "evaluate: two folders": (lambda w: ("evaluate", "--data", w/"set", "--masks", w/"set"/"masks"), "not both"),
     "budget: no preset": (lambda w: ("budget", "--preset", "huge"), "huge"),
 }
 

@@ -198,3 +198,21 @@ def test_no_preset_gives_an_untrained_head(files, name):
 
     assert model.config.kind == "zero-shot" and model.threshold == 0
     assert {n for n, _ in model.named_children()} == {"vlm"}
+
+
+@pytest.mark.parametrize("name", [".", "..", "../model", "../use"])
+def test_a_path_is_no_name_of_the_package(tmp_path, monkeypatch, name):
+    "A relative path means a folder here, whatever the package has beside its weights."
+    save(build(PRESETS["pocket"]), tmp_path/"run"/"model")
+    (tmp_path/"run"/"model"/"below").mkdir()
+    (tmp_path/"run"/"use").symlink_to(tmp_path/"run"/"model")
+    monkeypatch.chdir(tmp_path/"run"/"model"/("below" if name == ".." else ""))
+
+    assert load(name).config == PRESETS["pocket"]
+
+
+@pytest.mark.parametrize("name, stream", [("pocket", "clip"), ("pocket", "rsi"), ("base", "rsi")])
+def test_weights_that_are_not_used_are_said(files, name, stream):
+    files = {f"{stream}_weights": "x.safetensors"} | ({"clip_weights": given(files)[0]} if name == "base" else {})
+    with pytest.warns(UserWarning, match=f"{name}: it needs no {stream} weights from elsewhere, so x.safetensors is"):
+        load(name, **files)

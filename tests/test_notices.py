@@ -15,6 +15,7 @@ from torch import nn
 
 from rs_zeroseg.data import files
 from rs_zeroseg.data.adapt import SampleDataset
+from rs_zeroseg.data.bands import Look
 from rs_zeroseg.data.files import one_run, whole_files
 from rs_zeroseg.data.imagery import FolderDataset, crop_window, fill
 from rs_zeroseg.data.labels import IGNORE, LabelSet
@@ -41,7 +42,7 @@ from rs_zeroseg.use.choices import Place, window_of
 from rs_zeroseg.use.layers import dress_map
 from rs_zeroseg.use.raster import request_of, shares_of
 from rs_zeroseg.use.reading import Reading, at_pixel
-from rs_zeroseg.use.source import grid_origin, open_source
+from rs_zeroseg.use.source import Asked, grid_origin, open_source
 
 
 class Enough(Exception):
@@ -608,6 +609,22 @@ def test_a_raster_that_was_changed_is_another_request(tmp_path, tif):
 
     assert before != after and asked(threshold=.5) == after
     assert asked(threshold=.4) != after and asked(["tree"], threshold=.5) != after
+
+
+def test_another_nodata_or_another_area_is_another_request(tmp_path, tif):
+    "The areas have the same name and the same bounding box."
+    place = dict(crs="EPSG:32631", transform=rasterio.Affine(1, 0, 0, 0, -1, 16))
+    path, area = tif(tmp_path/"a.tif", np.arange(768, dtype=np.uint8).reshape(3, 16, 16), **place), tmp_path/"a.json"
+
+    def asked(ring=(), **look):
+        corners = [(0, 0), (16, 0), (16, 16), *ring, (0, 16), (0, 0)]
+        shape = dict(type="Polygon", coordinates=[corners], crs=dict(properties=dict(name="EPSG:32631")))
+        area.write_text(json.dumps(shape))
+        with open_source([str(path)], Asked(Look(**look), aoi=str(area))) as given:
+            return request_of(given, ["road"])
+
+    before = asked(nodata=0.)
+    assert asked(nodata=255.) != before and asked([(8, 8)], nodata=0.) != before and asked(nodata=0.) == before
 
 
 def test_shares_are_of_what_has_data():

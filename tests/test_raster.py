@@ -252,6 +252,11 @@ def test_an_interrupted_run_leaves_the_map_as_it_was_and_goes_on(tmp_path, error
     for folder in kept:
         with open(folder/"probabilities", "ab") as file:
             file.write(b"half a block")             # what a kill may leave
+    source.rename(tmp_path/"away.tif")
+    with pytest.raises(ValueError, match="no such file"):      # a disk that is not there today
+        ask(rest, "map")
+    assert leftovers(out, "blocks") == kept
+    (tmp_path/"away.tif").rename(source)
     ask(rest, "map")
 
     assert rest.windows == whole.windows - 5*(error is KeyboardInterrupt) and not leftovers(out, "blocks")

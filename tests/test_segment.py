@@ -162,6 +162,10 @@ def test_arrays_come_back_as_they_went(work, tmp_path):
 
     for coded in found:
         np.testing.assert_array_equal(coded, read(tmp_path/"map.tif"))
+    holed = image/255
+    holed[:100, :100] = np.nan
+    coded = rs_zeroseg.segment(holed, WORDS, model=model)
+    assert (coded[:100, :100] == 255).all() and (coded == found[0])[164:, 164:].all(), "read as without a hole"
     with pytest.raises(ValueError, match=r"an array of shape \(256, 256\)"):
         rs_zeroseg.segment(image[..., 0], WORDS, model=model)
 

@@ -3,6 +3,8 @@
 *agree* is the share of pixels that have the same word in both maps."""
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -583,6 +585,42 @@ def warped(source, out, crs, side=GSD):
         reproject(src.read(), pixels, src_transform=src.transform, src_crs=src.crs, dst_transform=corner, dst_crs=crs,
                   resampling=Resampling.cubic)
     return write(out, pixels, crs=crs, transform=corner, nodata=0)
+
+
+# a server of one file that answers each second request with an error 503; GDAL would wait for one in this process
+BUSY = """
+import http.server, itertools, sys
+content, number = open(sys.argv[1], "rb").read(), itertools.count()
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if next(number) % 2 == 0:
+            return self.send_error(503)
+        asked = self.headers.get("Range", f"bytes=0-{len(content)}")[6:].split("-")
+        part = content[int(asked[0]):int(asked[1]) + 1]
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Content-Length", len(part))
+        self.send_header("Content-Range", f"bytes {asked[0]}-{int(asked[0]) + len(part) - 1}/{len(content)}")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(part)
+    do_HEAD = do_GET
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def test_a_server_that_is_busy_is_asked_again(scene, plain, model, tmp_path):
+    source = write(tmp_path/"a.tif", scene)
+    command, pipe = [sys.executable, "-c", BUSY, str(source)], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            address = f"http://127.0.0.1:{int(server.stdout.readline())}"
+            assert agree(mapped(f"/vsicurl/{address}/a.tif", model, tmp_path).labels, plain) == 1
+        finally:
+            server.kill()
 
 
 def test_a_file_of_another_zone_joins_the_mosaic(scene, plain, model, tmp_path):

@@ -127,12 +127,12 @@ def test_what_a_gis_reads(written, tmp_path):
 
 
 def test_without_a_place(tmp_path, tif):
-    "Polygons in pixels, areas unknown; a smallest area is refused."
+    "Polygons in pixels, areas unknown; a smallest area leaves nothing out and says so."
     coded = drawn(0)
     paths = [tif(tmp_path/name, coded[None]) for name in ("map.tif", "c.tif")]
 
     frame = polygons(*paths, WORDS)
 
     assert frame.crs is None and frame.area_m2.isna().all() and len(frame) > 10
-    with pytest.raises(ValueError, match=r"map\.tif: it has no CRS"):
-        polygons(*paths, WORDS, min_area_m2=5)
+    with pytest.warns(UserWarning, match="no area in m2 is known, and things below 5 m2 are not left out"):
+        assert len(polygons(*paths, WORDS, min_area_m2=5)) == len(frame)

@@ -36,13 +36,17 @@ def sources(notebook, kind="code"):
 def test_the_participants_notebook_is_made_from_the_lesson(path):
     lesson, kept = read(path), read(path.parent/"_participant"/path.name)
 
-    made = tool.participant(lesson)
+    made = tool.participant(lesson, tuple(p.name for p in path.parent.glob("*.ipynb") if p != path))
 
     assert kept == made, "run `make workshop`"
     everything = "\n".join(sources(made) + sources(made, "markdown"))
     assert not re.search("SOLUTION|MISTAKES|<!-- instructor", everything)
     assert everything.count("# YOUR CODE") >= sum("BEGIN SOLUTION" in c for c in sources(lesson))
     assert not any(c.get("outputs") for c in made["cells"])
+    linked = re.findall(r"\]\(([^)#]+\.ipynb)\)", "\n".join(sources(made, "markdown")))
+    assert linked and all((path.parent/"_participant"/link).is_file() for link in linked)
+    solutions = {link for link in linked if Path(link).parent.name == ".." and "workshop" not in link}
+    assert solutions == {f"../{path.name}"}, "the others' lessons are those without solutions"
 
 
 @by_lesson

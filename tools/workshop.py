@@ -62,11 +62,12 @@ def without_solution(text:str) -> str:
     return SOLUTION.sub(dots, text)
 
 
-def moved(cell:dict, folder:str) -> dict:
-    "A cell whose relative links lead from another folder to where they led before; `folder` leads back."
+def moved(cell:dict, folder:str, beside:tuple=()) -> dict:
+    "A cell whose relative links lead where they led before: `folder` leads back to them, but those `beside` stay."
     if cell["cell_type"] != "markdown":
         return cell
-    return with_source(cell, re.sub(r"\]\((?!https?:|#|data:|attachment:)", f"]({folder}", source_of(cell)))
+    kept = "|".join(["https?:", "#", "data:", "attachment:", *map(re.escape, beside)])
+    return with_source(cell, re.sub(rf"\]\((?!{kept})", f"]({folder}", source_of(cell)))
 
 
 def made_of(lesson:dict, cells:list[dict]) -> dict:
@@ -85,11 +86,11 @@ def is_check(cell:dict) -> bool:
     return "@task(" in source_of(cell)
 
 
-def participant(lesson:dict) -> dict:
-    "A lesson's notebook without solutions and outputs, one folder deeper; the checks are folded."
+def participant(lesson:dict, others:tuple=()) -> dict:
+    "A lesson's notebook without solutions and outputs, one folder deeper, beside the others'; the checks are folded."
     cells = []
     for cell in for_participants(lesson):
-        cell = moved(cell, "../")
+        cell = moved(cell, "../", others)
         if cell["cell_type"] == "code":
             cell = cell | dict(outputs=[], execution_count=None)
         cells.append(cell | {"metadata": {"jupyter": {"source_hidden": True}}} if is_check(cell) else cell)
@@ -201,9 +202,10 @@ def write_pages(lesson:dict, name:str) -> None:
 
 def main() -> None:
     "Make everything of every lesson."
-    for path in sorted(LESSONS.glob("*.ipynb")):
-        lesson = json.loads(path.read_text(encoding="utf-8"))
-        write(participant(lesson), LESSONS/"_participant"/path.name)
+    paths = sorted(LESSONS.glob("*.ipynb"))
+    for path in paths:
+        lesson, others = json.loads(path.read_text(encoding="utf-8")), tuple(p.name for p in paths if p != path)
+        write(participant(lesson, others), LESSONS/"_participant"/path.name)
         write(instructor(lesson), OUT/"instructor"/path.name)
         write_pages(lesson, path.stem)
         print(path.stem)

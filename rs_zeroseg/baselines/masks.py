@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from ..model.dsfe import resize
 from ..model.encoders import CLIPDense
-from ..model.mscam import conv_block
-from ..model.pocket_encoders import ChannelNorm, PocketVLM
+from ..model.pocket_encoders import ChannelNorm, PocketVLM, conv_block
 
 # %% ../../nbs/4_baselines/05_masks.ipynb #b5000008
 def compose(

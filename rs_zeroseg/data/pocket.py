@@ -47,7 +47,7 @@ class Domain:
     "What is drawn, how often, at which scale and in which light."
     gsd_m:tuple[float, float]      # range of metres per pixel
     settings:dict[str, float]      # key of `SETTINGS` -> weight
-    things:dict[str, float]        # key of `THINGS` -> chance in a 192 px scene
+    things:dict[str, float]        # what may be there, by name -> chance in a 192 px scene
     words:tuple[str, ...]          # category names that it is evaluated on
     cast:tuple[float, float, float]=(1., 1., 1.)   # colour cast, red green blue
     contrast:float=1.              # of the rendering

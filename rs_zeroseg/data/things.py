@@ -370,4 +370,4 @@ THINGS = {
     "orchard": orchard, "storage tank": tanks, "parking lot": parking, "tennis court": tennis, "swimming pool": pool,
     "boat": boat,
 }
-LARGE = tuple(THINGS)[:6]   # these come before the roads, which end at them
+LARGE = tuple(THINGS)[:6]   # these come before the roads, which end at them; a railway is crossed

@@ -110,10 +110,13 @@ STAND_INS = dict(zip(DATASET_COLUMNS, ("flair", "fast", "potsdam", "floodnet")))
 
 
 def _commit() -> str:
-    "The commit of the code, with '+' where it was changed since; '' outside a checkout."
+    "The commit of the code, with '+' where it was changed since; '' outside a checkout and without git."
     folder = Path(rs_zeroseg.__file__).parent
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    except OSError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

@@ -125,7 +125,7 @@ def bench_shifts(
     shifts:Sequence[int]=(1, 2, 4),
     n:int=4,               # scenes per domain
     size_px:int=256,       # side of the image that is timed
-)->list[dict]:             # per number of shifts: shifts, miou, shift and jpeg in percent, seconds per megapixel
+)->list[dict]:             # per number of shifts: shifts, mIoU, shift and jpeg in percent, seconds per megapixel
     "What the mean over shifted readings changes on the pocket domains, and what it costs."
     words = ["water", "tree", "building", "road", "grass", "car"]
     readers, rows = [Shifted(model, k) for k in shifts], []

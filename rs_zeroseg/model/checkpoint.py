@@ -100,7 +100,8 @@ def save(
 # %% ../../nbs/2_model/13_checkpoint.ipynb #071bd9c8
 def _folder_of(name):
     "The checkpoint folder that a name means; ValueError if there is none, RuntimeError if the hub does not give it."
-    folder = WEIGHTS/name if name and (WEIGHTS/name).is_dir() else Path(name)
+    packaged = Path(name).name == name and (WEIGHTS/name/"config.json").is_file()     # a plain name, no path
+    folder = WEIGHTS/name if packaged else Path(name)
     if folder.is_file():
         _refuse_pickle(folder)
         raise ValueError(f"{name}: a file; give the folder that holds config.json and model.safetensors")
@@ -267,6 +268,12 @@ def _fill(folder, model, tensors):
     model.load_state_dict(state)
 
 # %% ../../nbs/2_model/13_checkpoint.ipynb #638ee6b2
+def _say_unused(name, stream, file):
+    "Say in a warning that a file of weights was given where none is needed."
+    if file not in ("hub", None):
+        warnings.warn(f"{name}: it needs no {stream} weights from elsewhere, so {file} is not used", stacklevel=4)
+
+
 def _read(folder, clip_weights, rsi_weights):
     "The model in a checkpoint folder, over weights files where it left something to them."
     planned, left = _on_meta(folder, _read_config(folder))
@@ -275,6 +282,9 @@ def _read(folder, clip_weights, rsi_weights):
         warnings.warn(f"{folder}: made over random backbones, good for trying the commands only", stacklevel=3)
 
     files = {"clip": clip_weights, "rsi": rsi_weights}
+    for stream, file in files.items():
+        if stream not in left:
+            _say_unused(folder, stream, file)
     model = build(built, *(file if stream in left else None for stream, file in files.items()))
     _same_backbones(folder, model, tensors, left, files)
     _fill(folder, model, tensors)
@@ -304,6 +314,7 @@ def load(
         If the hub is needed and cannot be reached. Says what to do."""
     name = str(name)
     if name in PRESETS and name != "pocket":
+        _say_unused(name, "rsi", rsi_weights)
         model = build(ZeroShot.presets[name], clip_weights)
         warnings.warn(f"{name}: no trained head: similarity only, and every pixel gets one of the words", stacklevel=2)
         return model

@@ -104,7 +104,7 @@ def _from_package(package:str) -> str:
 def fetch_text(
     given:str|Path|None=None,   # a folder that holds the two files; None: look for them, and ask the network last
 )->Path:                        # `text_folder()`, which holds both
-    """Get the pocket's text encoder, once. Nothing is asked or copied if it is there already.
+    """Get the pocket's text encoder, once. If it is there already and no folder is given, nothing is asked or copied.
 
     Raises
     ------
@@ -174,7 +174,7 @@ class PocketText:
 
     The centre is the mean of the 20 category names. The files are fetched at the first word, if they are not there.
     A word is encoded once and kept in memory."""
-    dim, key, template = MiniLM.dim, "all-MiniLM-L6-v2-aerial", "an aerial photo of {}"
+    dim, template = MiniLM.dim, "an aerial photo of {}"
 
     def __init__(self):
         self.vectors:dict[str, Tensor] = {}

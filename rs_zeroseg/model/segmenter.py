@@ -66,9 +66,8 @@ class Answer:
         model:"Segmenter",        # the model that was asked
         features:Features,        # from `model.encode_image`
         text_emb:torch.Tensor,    # (K,D_E) one vector per word
-        words:list[str]|None,     # the words, where they were given as words
     ):
-        self.model, self.features, self.text_emb, self.words = model, features, text_emb, words
+        self.model, self.features, self.text_emb = model, features, text_emb
 
     def __len__(self) -> int:
         return len(self.text_emb)
@@ -199,9 +198,7 @@ def encode_words(self:Segmenter, words:list[str]) -> torch.Tensor:
 @patch
 def query(self:Segmenter, features:Features, words:list[str]|torch.Tensor) -> Answer:
     "Ask about words, or about their (K,D_E) vectors."
-    if torch.is_tensor(words):
-        return Answer(self, features, words, None)
-    return Answer(self, features, self.encode_words(words), list(words))
+    return Answer(self, features, words if torch.is_tensor(words) else self.encode_words(words))
 
 # %% ../../nbs/2_model/09_segmenter.ipynb #2efeed2a
 @patch

@@ -28,7 +28,7 @@ from ..model.dsfe import resize
 from ..model.freezing import join_qkv
 from ..model.losses import AlignmentLoss, bce_loss, total_loss
 from ..model.registry import build
-from ..model.segmenter import PRESETS, Segmenter, StreamConfig
+from ..model.segmenter import PRESETS, ModelConfig, Segmenter, StreamConfig
 from .loop import TrainConfig, fit, plain_model
 from .segmentation import load_encoders, new_alignment, set_learning
 
@@ -252,10 +252,13 @@ def _words_to_train(labels:LabelSet) -> list[str]:
 
 # %% ../../nbs/3_training/06_finetune.ipynb #e7712cea
 def _about(data:Dataset, config:StreamConfig, lam:float, ignored:str, policies:tuple[str, str], weights:tuple) -> dict:
-    "What a run depends on beside its `TrainConfig`, for `fit` and for the card."
-    about = dict(model=config.kind, data=data.labels.name, images=len(data), crop_px=data.crop, lam=lam,
-                 ignored=ignored, clip_policy=policies[0], rsi_policy=policies[1],
-                 clip_weights=str(weights[0]), rsi_weights=str(weights[1]))
+    "What a run depends on beside its `TrainConfig`, for `fit` and for the card; not what its model has no use for."
+    about = dict(model=config.kind, data=data.labels.name, images=len(data), crop_px=data.crop, ignored=ignored,
+                 clip_policy=policies[0], clip_weights=str(weights[0]))
+    if config.rsi:
+        about |= dict(rsi_policy=policies[1], rsi_weights=str(weights[1]))
+    if isinstance(config, ModelConfig):                                  # it has features for Eq. 12
+        about |= dict(lam=lam)
     return about | asdict(config)
 
 # %% ../../nbs/3_training/06_finetune.ipynb #2800pr04

@@ -151,6 +151,14 @@ def _log(path:Path, row:dict):
         f.write(json.dumps(row) + "\n")
 
 
+def _row(line:str) -> dict:
+    "What a line of a log says; {} if it was cut short."
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
+
+
 def forget_after(
     path:Path,    # of a metrics.jsonl; may be missing
     step:int,     # the last one that is not repeated
@@ -158,9 +166,8 @@ def forget_after(
     "Drop the rows of steps that will be repeated, and a last line that a kill cut short; returns the last row left."
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines if line.endswith("}")]
-    kept = [row for row in rows if row["step"] <= step]
+    rows = map(_row, path.read_text(encoding="utf-8").splitlines())
+    kept = [row for row in rows if row and row["step"] <= step]
     with whole_files(path) as (part,):
         part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     return kept[-1] if kept else {}

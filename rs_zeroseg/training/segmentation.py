@@ -166,7 +166,7 @@ def _own(state:dict[str, torch.Tensor], prefix:str) -> dict[str, torch.Tensor]:
 def _read_pretrained(folder:Path, part:str) -> dict[str, torch.Tensor]:
     "The last checkpoint of 'vlm' or 'rsi'; ValueError if it is missing or damaged."
     found = sorted((folder/part).glob("step-*/model.safetensors"))
-    if not found:
+    if not found or not (folder/"zero-shot"/"config.json").is_file():             # which `pretrain` writes last
         raise ValueError(f"{folder}: no finished pretraining here; run `rs_zeroseg pretrain --out {folder}` first")
     try:
         return load_file(found[-1])
@@ -193,13 +193,17 @@ def load_encoders(
     Raises
     ------
     ValueError
-        If the folder holds no finished pretraining, or a damaged one."""
+        If the folder holds no finished pretraining, a damaged one, or one of another size."""
     if folder is None:
         vlm, rsi = _packaged(model.config)
     else:
         vlm = _read_pretrained(Path(folder), "vlm")
         rsi = _read_pretrained(Path(folder), "rsi") if model.config.rsi else {}
-    model.vlm.load_state_dict(_own(vlm, "vlm."))
+    try:
+        model.vlm.load_state_dict(_own(vlm, "vlm."))
+    except RuntimeError:
+        raise ValueError(f"{folder}: its VLM is not of the size {model.config.vlm}; give another folder, or make one "
+                         f"with `rs_zeroseg pretrain --vlm {model.config.vlm}`") from None
     if rsi:
         model.rsi.load_state_dict(_own(rsi, "rsi."))
     if isinstance(model, RSZeroSeg):

@@ -121,7 +121,7 @@ def threshold_for(self:Validation, model:Segmenter) -> float:
 # %% ../../nbs/3_training/10_validation.ipynb #3v100013
 @patch
 def keep(self:Validation, model:Segmenter, row:dict):
-    "Write a row down, and the model if no row before was better."
+    "Write a row down, and the model if it is better than every row before."
     best = max((before["mIoU"] or 0 for before in self.rows), default=-1)
     self.rows.append(row)
     better = (row["mIoU"] or 0) > best

@@ -216,7 +216,7 @@ def encode(
     source = open_source(names, asked, model.gsd_m)
     with one_run(out), rasterio.Env(GDAL_CACHEMAX=64), source as given, asking(model):
         settings = dict(block_px=block_px, halo_px=halo_px, model=fingerprint(model, torch.zeros(0)),
-                        crs=asked.crs, aoi=asked.aoi)
+                        crs=asked.crs)
         about = dict(map=about_grid(given.map), seen=about_grid(given.seen), told=given.told(), checkpoint=checkpoint,
                      request=request_of(given, [], **settings))
         if not out.exists():
@@ -363,13 +363,14 @@ def ask(
     order = Order(list(words), Path(out), threshold, model_name(model), chances, extras or {})
     check_request([str(folder)], words, [*chances, order.out], sizes["block_px"], sizes["halo_px"], threshold)
     reader = FeatureReader(kept, model)
-    with alone_with(order.out, *order.outputs[:-1]), kept_unless_error(order.out) as log, asking(model):
-        check_answers(kept.given, order, log)
+    with alone_with(order.out, *order.outputs[:-1]), asking(model):
         text_emb = model.encode_words(order.words)
         request = request_of(kept.given, order.words, threshold=threshold, model=fingerprint(model, text_emb))
         answer = partial(ask_blocks, reader, Asker(model, text_emb, threshold, order.depths))
         name = folder.name if progress else None
-        return make_map(kept.given, order, log, kept.blocks, request, answer, name)
+        with kept_unless_error(order.out) as log:
+            check_answers(kept.given, order, log)
+            return make_map(kept.given, order, log, kept.blocks, request, answer, name)
 
 # %% ../../nbs/6_use/12_ask.ipynb #ea93b243
 def agreement(one:Path, two:Path) -> float:

@@ -173,7 +173,7 @@ def counts_in(
 @click.option("--words", default="5,12,40,150", show_default=True,
               help="Ask about these numbers of words.")
 @click.option("--models", help="Measure these methods, separated by commas. If left out, all of them.")
-@click.option("--device", default="cpu", show_default=True, help="Measure on cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]), help="Measure on this.")
 @click.option("--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16"]),
               help="Compute in this precision.")
 @json_option

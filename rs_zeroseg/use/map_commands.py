@@ -28,6 +28,7 @@ from rs_zeroseg.use.options import (
     split_words,
     table,
     threshold_option,
+    typed,
     with_options,
     word_rows,
 )
@@ -266,6 +267,8 @@ def pairs_of(images:Path|None, masks:Path|None, labels:Path|None, data:Path|None
         If neither `data` nor all three others are given."""
     from rs_zeroseg.data.imagery import FolderDataset
     if data is not None:
+        if typed("images", "masks", "labels"):
+            raise click.UsageError("give --data, or --images, --masks and --labels, not both")
         images, masks, labels = data/"images", data/"masks", data/"labels.json"
     if images is None or masks is None or labels is None:
         raise click.UsageError("give --data, or --images, --masks and --labels, or --pocket")
@@ -295,9 +298,10 @@ def evaluate(images, masks, labels, data, words, pocket, n, seed, checkpoint, cl
 
     With --pocket the command also gives, for each tier of words, the average precision (AP) of A_k beside its chance,
     and AUROC, the probability that A_k is higher on a pixel of the word than on another one."""
+    for_folder = "images", "masks", "labels", "data", "words", "threshold", "protocol", "miou_rule"
+    if unused := typed(*for_folder) if pocket else typed("n", "seed"):
+        raise click.UsageError(f"{unused[0]} is for {'a folder' if pocket else '--pocket'}; leave it out")
     if pocket:
-        if (protocol, miou_rule) != ("native", "present"):
-            raise click.UsageError("--protocol and --miou are for a folder; pocket scenes are read as they are")
         click.echo(evaluate_domains(ready(checkpoint, clip_weights, rsi_weights), n, seed, as_json))
         return
     pairs = pairs_of(images, masks, labels, data)

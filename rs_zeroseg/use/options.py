@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option', 'json_option', 'INPUT_OPTIONS',
            'POLICIES', 'clip_policy', 'rsi_policy', 'PROTOCOLS', 'MIOU_RULES', 'protocol_option', 'miou_option',
-           'foreseen', 'one_line', 'missing_extra', 'CtrlC', 'OneLine', 'Commands', 'Command', 'split_words', 'table',
-           'word_rows', 'asked_of', 'with_options', 'ready']
+           'foreseen', 'typed', 'one_line', 'missing_extra', 'CtrlC', 'OneLine', 'Commands', 'Command', 'split_words',
+           'table', 'word_rows', 'asked_of', 'with_options', 'ready']
 
 # %% ../../nbs/6_use/22_options.ipynb #6u081300
 import signal
@@ -15,6 +15,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..data.vocab import shown, tier
 
@@ -28,8 +29,16 @@ def foreseen(
 )->bool:
     "Is this an error of the input, told in one line, rather than a defect of the program?"
     inputs = ValueError, OSError, MemoryError, FloatingPointError
-    known = isinstance(error, inputs) or type(error) is RuntimeError
+    known = isinstance(error, inputs) or type(error).__name__ in ("RuntimeError", "OutOfMemoryError")   # the GPU's
     return known or type(error).__module__.startswith(("rasterio", "safetensors"))
+
+
+def typed(*names:str) -> list[str]:
+    "Those of some parameters of the running command that were given, as options are typed."
+    context = click.get_current_context()
+    given = [context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in names]
+    options = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
+    return [options[name] for name, there in zip(names, given) if there]
 
 
 def one_line(message:Warning|Exception|str) -> str:

@@ -219,15 +219,16 @@ def segment(
     check_request(names, words, [*chances, order.out], block_px, halo_px, threshold)
     alone, cache = alone_with(order.out, *order.outputs[:-1]), rasterio.Env(GDAL_CACHEMAX=64)
     source = open_source(names, asked, model.gsd_m)
-    with alone, kept_unless_error(order.out) as log, cache, source as given, asking(model):
-        check_answers(given, order, log)
+    with alone, cache, source as given, asking(model):
         text_emb = model.encode_words(order.words)
         settings = dict(block_px=block_px, halo_px=halo_px, threshold=threshold, model=fingerprint(model, text_emb),
-                        crs=asked.crs, aoi=asked.aoi, seen=given.seen.shape)
+                        crs=asked.crs, seen=given.seen.shape)
         request, blocks = request_of(given, order.words, **settings), block_windows(given.seen, block_px, halo_px)
         answer = partial(answering, given.seen.read, Asker(model, text_emb, threshold, order.depths))
         name = Path(names[0]).name if progress else None
-        return make_map(given, order, log, blocks, request, answer, name)
+        with kept_unless_error(order.out) as log:                   # what failed above touches no block of a killed run
+            check_answers(given, order, log)
+            return make_map(given, order, log, blocks, request, answer, name)
 
 # %% ../../nbs/6_use/06_raster.ipynb #17000115
 def write_tiled_scene(path:Path, size_px:int) -> None:

@@ -128,8 +128,8 @@ def _dots(ax:Axes, labels:pd.Index, own:pd.DataFrame, x) -> None:
 
 
 def _fill_of(n:float) -> str:   # number of runs -> colour
-    "A single run is a hollow circle."
-    return "none" if n < 2 else OUR_COLOUR
+    "Fewer than three runs are a hollow circle."
+    return "none" if n < FEWEST else OUR_COLOUR
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #21f041b7
 POLICIES = ["Freeze", "Attention", "Full"]   # rows and columns of Table 3
@@ -162,7 +162,7 @@ def _we_say(table:str, own:pd.DataFrame, metric:str) -> str:
     n = int(own.n.min())
     words = {metric:label for label, metric in METRICS.items()}[metric]
     of = f"{words}, " if table in ROWS else ""
-    how_sure = "no conclusion" if n < 3 else "95% interval"
+    how_sure = "no conclusion" if n < FEWEST else "95% interval"
     return f"ours, pocket, {of}n = {n}, {how_sure}"
 
 # %% ../../nbs/6_use/18_result_figures.ipynb #f1b8fd6e

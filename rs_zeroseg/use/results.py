@@ -71,7 +71,7 @@ def go(self:ShortRun) -> None:
     self.cancelled.clear()
     self.bar.value = 0
     self._set_running(True)
-    self.said.value = "drawing scenes, then 60 steps, then measuring ..."
+    self.said.value = f"drawing scenes, then {SHORT['steps']} steps, then measuring ..."
     self.thread = threading.Thread(target=self._work, args=(self.setting(),), daemon=True)
     self.thread.start()
 

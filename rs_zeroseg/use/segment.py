@@ -148,8 +148,9 @@ def place_of(data:"DataArray") -> dict:
 # %% ../../nbs/6_use/10_segment.ipynb #3f606cfa
 def segment_array(array:np.ndarray, words:Sequence[str], model:Segmenter, place:dict, **options) -> np.ndarray:
     "The map of a (3,H,W) array, (H,W), by way of a temporary file; raises as `raster.segment` does."
-    if array.dtype.kind == "f" and array.size and 0 <= np.nanmin(array) and np.nanmax(array) <= 1:
-        array = (255*np.nan_to_num(array)).round().astype(np.uint8) if np.isfinite(array).all() else array
+    valid = np.isfinite(array).all(0)
+    if array.dtype.kind == "f" and valid.any() and 0 <= array[:, valid].min() and array[:, valid].max() <= 1:
+        array = (255*np.where(valid, array, 0)).round().astype(np.uint8)
     C, H, W = array.shape
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -157,6 +158,8 @@ def segment_array(array:np.ndarray, words:Sequence[str], model:Segmenter, place:
         profile = dict(driver="GTiff", count=C, height=H, width=W, dtype=array.dtype, photometric="RGB") | place
         with rasterio.open(source, "w", **profile) as dst:
             dst.write(array)
+            if not valid.all():
+                dst.write_mask(valid)
         raster.segment(source, words, out, model, **options)
         with rasterio.open(out) as src:
             return src.read(1)

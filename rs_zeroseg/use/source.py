@@ -7,6 +7,8 @@ __all__ = ['AS_GIVEN', 'ODD_GSD', 'SPACES', 'georeference', 'grid_origin', 'Aske
            'to_map', 'open_source', 'check_words', 'check_request']
 
 # %% ../../nbs/6_use/03_source.ipynb #b6677f2c
+import hashlib
+import json
 import re
 import warnings
 from collections import Counter
@@ -147,12 +149,14 @@ class Input:
                     stretch_by=facts.stretch, gsd_m=self.gsd_m, seen_gsd_m=seen)
 
     def identity(self) -> list:
-        "Each file's name, size and time of the last change: another input has another identity."
-        found = []
+        "The files as they are and as they are read, and the polygons of the area: all that makes another map."
+        shapes = json.dumps(self.map.shapes) if isinstance(self.map, Part) else ""
+        found = [hashlib.blake2b(shapes.encode(), digest_size=8).hexdigest()]
         for file in self.files:
             now = Path(file.name).stat() if Path(file.name).is_file() else None
             state = [str(Path(file.name).resolve()), now.st_size, now.st_mtime_ns] if now else [file.name]
-            found.append([*state, *file.facts.bands, repr(file.facts.limits), len(file.facts.holes)])
+            holes = repr([hole.value for hole in file.facts.holes])
+            found.append([*state, *file.facts.bands, repr(file.facts.limits), holes])
         return found
 
 # %% ../../nbs/6_use/03_source.ipynb #a9c644d3
@@ -269,11 +273,11 @@ def open_source(
     ValueError
         If a file cannot be read, or what is asked makes no sense. The message names the file or the option."""
     pool = Pool()
-    names = _images_of(names, pool)
-    size_px = max(64, int(1024/np.sqrt(len(names))))
-    facts = partial(facts_of, look=asked.look, size_px=size_px, alone=len(names) == 1)
-    name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
     try:
+        names = _images_of(names, pool)
+        size_px = max(64, int(1024/np.sqrt(len(names))))
+        facts = partial(facts_of, look=asked.look, size_px=size_px, alone=len(names) == 1)
+        name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         files = [FileSource(one, pool, facts) for one in names]
         for file in files:                                               # a million values are enough for a stretch
             file.facts.sample = file.facts.sample[:, ::max(1, file.facts.sample.shape[1]*len(files)//10**6)]
