@@ -10,6 +10,7 @@ __all__ = ['PICTURES', 'MOST_PIXELS', 'MOST_BYTES', 'ALONE', 'PATIENT', 'SUFFIXE
 
 # %% ../../nbs/1_data/12_imagery.ipynb #04000002
 import math
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -87,8 +88,9 @@ PATIENT = dict(GDAL_HTTP_MAX_RETRY=5, GDAL_HTTP_RETRY_DELAY=1)   # a busy server
 
 
 def raster_settings() -> rasterio.Env:
-    "GDAL's settings for a block that opens or reads images."
-    return rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO", **PATIENT, **(ALONE if with_strangers() else {}))
+    "GDAL's settings for a block that opens or reads images; those of the environment come first."
+    patient = {name: value for name, value in PATIENT.items() if name not in os.environ}
+    return rasterio.Env(GDAL_PNG_WHOLE_IMAGE_OPTIM="NO", **patient, **(ALONE if with_strangers() else {}))
 
 
 def opened_raster(path:str|Path) -> rasterio.DatasetReader:

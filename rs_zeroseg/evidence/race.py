@@ -182,8 +182,8 @@ def race(
     ValueError
         If a model is unknown, there is no such device, or the image's side is no multiple of 64."""
     where = torch.device(device)
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"{device}: no GPU that PyTorch can use here; measure on cpu")
+    if where.type not in ("cpu", "cuda") or where.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"{device}: no such device here; measure on cpu")
     if image_px % 64:
         raise ValueError(f"image_px={image_px} is no multiple of 64, so the grids of some models would not be whole: "
                          f"take {-(-image_px//64)*64}")

@@ -268,10 +268,11 @@ def _fill(folder, model, tensors):
     model.load_state_dict(state)
 
 # %% ../../nbs/2_model/13_checkpoint.ipynb #638ee6b2
-def _say_unused(name, stream, file):
+def _say_unused(name, stream, file, stacklevel):
     "Say in a warning that a file of weights was given where none is needed."
     if file not in ("hub", None):
-        warnings.warn(f"{name}: it needs no {stream} weights from elsewhere, so {file} is not used", stacklevel=4)
+        what = f"{name}: it needs no {stream} weights from elsewhere, so {file} is not used"
+        warnings.warn(what, stacklevel=stacklevel)
 
 
 def _read(folder, clip_weights, rsi_weights):
@@ -284,7 +285,7 @@ def _read(folder, clip_weights, rsi_weights):
     files = {"clip": clip_weights, "rsi": rsi_weights}
     for stream, file in files.items():
         if stream not in left:
-            _say_unused(folder, stream, file)
+            _say_unused(folder, stream, file, stacklevel=4)
     model = build(built, *(file if stream in left else None for stream, file in files.items()))
     _same_backbones(folder, model, tensors, left, files)
     _fill(folder, model, tensors)
@@ -314,7 +315,7 @@ def load(
         If the hub is needed and cannot be reached. Says what to do."""
     name = str(name)
     if name in PRESETS and name != "pocket":
-        _say_unused(name, "rsi", rsi_weights)
+        _say_unused(name, "rsi", rsi_weights, stacklevel=3)
         model = build(ZeroShot.presets[name], clip_weights)
         warnings.warn(f"{name}: no trained head: similarity only, and every pixel gets one of the words", stacklevel=2)
         return model

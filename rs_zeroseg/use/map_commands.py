@@ -264,7 +264,7 @@ def pairs_of(images:Path|None, masks:Path|None, labels:Path|None, data:Path|None
     Raises
     ------
     UsageError
-        If neither `data` nor all three others are given."""
+        If neither `data` nor all three others are given, or both. Works only inside a command."""
     from rs_zeroseg.data.imagery import FolderDataset
     if data is not None:
         if typed("images", "masks", "labels"):

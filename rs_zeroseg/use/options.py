@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option', 'json_option', 'INPUT_OPTIONS',
            'POLICIES', 'clip_policy', 'rsi_policy', 'PROTOCOLS', 'MIOU_RULES', 'protocol_option', 'miou_option',
-           'foreseen', 'typed', 'one_line', 'missing_extra', 'CtrlC', 'OneLine', 'Commands', 'Command', 'split_words',
+           'foreseen', 'one_line', 'typed', 'missing_extra', 'CtrlC', 'OneLine', 'Commands', 'Command', 'split_words',
            'table', 'word_rows', 'asked_of', 'with_options', 'ready']
 
 # %% ../../nbs/6_use/22_options.ipynb #6u081300
@@ -29,21 +29,21 @@ def foreseen(
 )->bool:
     "Is this an error of the input, told in one line, rather than a defect of the program?"
     inputs = ValueError, OSError, MemoryError, FloatingPointError
-    known = isinstance(error, inputs) or type(error).__name__ in ("RuntimeError", "OutOfMemoryError")   # the GPU's
+    known = isinstance(error, inputs) or type(error).__name__ in ("RuntimeError", "OutOfMemoryError")
     return known or type(error).__module__.startswith(("rasterio", "safetensors"))
 
 
+def one_line(message:Warning|Exception|str) -> str:
+    "A message in one line; a control character, which could change the terminal, is written as its code."
+    return shown(" ".join(str(message).split()))
+
+# %% ../../nbs/6_use/22_options.ipynb #6u08ty02
 def typed(*names:str) -> list[str]:
     "Those of some parameters of the running command that were given, as options are typed."
     context = click.get_current_context()
     given = [context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in names]
     options = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
     return [options[name] for name, there in zip(names, given) if there]
-
-
-def one_line(message:Warning|Exception|str) -> str:
-    "A message in one line; a control character, which could change the terminal, is written as its code."
-    return shown(" ".join(str(message).split()))
 
 # %% ../../nbs/6_use/22_options.ipynb #6u08000d
 EXTRAS = {

@@ -155,7 +155,7 @@ class Input:
         for file in self.files:
             now = Path(file.name).stat() if Path(file.name).is_file() else None
             state = [str(Path(file.name).resolve()), now.st_size, now.st_mtime_ns] if now else [file.name]
-            holes = repr([hole.value for hole in file.facts.holes])
+            holes = repr([(hole.value, hole.where is None) for hole in file.facts.holes])       # found or asked for
             found.append([*state, *file.facts.bands, repr(file.facts.limits), holes])
         return found
 

@@ -163,7 +163,7 @@ class AttentionView(anywidget.AnyWidget):
         words:Sequence[str]=SCENES[0].words, # that a source opens with
         missions:Sequence[dict]|None=None,   # own guided looks; None: those of the page
         beside:Sequence[str]=MODELS[1:],     # models to compare with, each what `model_named` takes
-        run:str|None=None,                   # folder of a run with snapshots; None: those of the package
+        run:str|None=None,                   # folder of a run with snapshots; None: for 'pocket' those of the package
     ):
         super().__init__()
         self.model = model_named(model) if isinstance(model, str) else model
@@ -196,7 +196,7 @@ def _named_models(self:AttentionView, given:str, beside:Sequence[str], run:str|N
         check_exportable(model_named(str(paths[0])))
     self.models |= {path.stem:path for path in paths}
     steps = [dict(name=path.stem, title=f"step {int(path.stem.removeprefix('step-'))}") for path in paths]
-    if not steps and UNTRAINED in beside:
+    if not steps and given == "pocket" and UNTRAINED in beside:
         steps = [dict(name=UNTRAINED, title="head untrained")]
     return dict(models=models, steps=[*steps, dict(name="", title=f"trained ({given})")] if steps else [])
 

@@ -81,17 +81,19 @@ export class Explorer {
     const wanted = { ...this.wanted, ...change };
     this.wanted = { ...wanted, beside: this.beside.fitting(wanted) };
     this.turn += 1;
-    const { turn, shown, pixel } = this;
+    const { turn } = this;
+    let before = {};
     this.setBusy(doing);
     try {
       const besideRead = await this.readBeside();
       const read = turn === this.turn && (await this.read({}));      // the last one that is read answers for pixels
       if (turn === this.turn && read) {
+        before = { shown: this.shown, pixel: this.pixel, look: { ...this.look } };
         Object.assign(this.look, look);
         this.commit(read, besideRead);
       }
     } catch (error) {
-      this.takeBack(turn, error, { shown, pixel });
+      this.takeBack(turn, error, before);
     }
     if (turn === this.turn) {
       this.setBusy("");
@@ -128,7 +130,7 @@ export class Explorer {
     this.readLikeness();
   }
 
-  // Back to what was shown before.
+  // Back to what was shown before; `before` is empty if nothing has changed yet.
   takeBack(turn, error, before) {
     if (turn === this.turn) {
       Object.assign(this, before);

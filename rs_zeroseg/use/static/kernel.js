@@ -6,7 +6,8 @@
 import { Explorer } from "./explorer.js";
 
 const LIKENESSES = 5;
-const PATIENCE_MS = 60_000;     // a kernel that takes longer for one answer is gone
+const PATIENCE_MS = 60_000;     // for one answer
+const SILENCE = "no answer for a minute: is the kernel busy with another cell? Try again when it is free";
 const MOST_KEPT = 16;           // images, through a model with some levels, whose maps are kept
 
 function bytesOf(view) {
@@ -30,7 +31,7 @@ class KernelEngine {
   constructor(model) {
     this.model = model;
     this.name = `${Date.now()} ${Math.random()}`;   // of this view; another view of the same widget has another one
-    this.waiting = new Map();             // id -> [resolve, reject]
+    this.waiting = new Map();             // id -> [resolve, reject, timer]
     this.last = 0;
     this.kept = new Map();                // image, levels and model -> {maps: word -> maps, scale, bias, threshold}
     this.onMessage = (content, buffers) => this.finish(content, buffers);
@@ -42,8 +43,9 @@ class KernelEngine {
   }
 
   finish({ id, error, ...answer }, buffers) {
-    const [resolve, reject] = this.waiting.get(id) ?? [];
+    const [resolve, reject, timer] = this.waiting.get(id) ?? [];
     this.waiting.delete(id);
+    clearTimeout(timer);
     if (error) {
       reject?.(new Error(error));
     } else {
@@ -55,9 +57,9 @@ class KernelEngine {
     this.last += 1;
     const id = `${this.name} ${this.last}`;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, [resolve, reject]);
+      const timer = setTimeout(() => this.finish({ id, error: SILENCE }), PATIENCE_MS);
+      this.waiting.set(id, [resolve, reject, timer]);
       this.model.send({ id, kind, ...request }, undefined, buffers);
-      setTimeout(() => this.finish({ id, error: "the kernel does not answer; run the cell again" }), PATIENCE_MS);
     });
   }
 
