@@ -317,7 +317,7 @@ def fit(
     progress:bool=True,                           # show the bar
     after_step:Callable[[int], None]|None=None,   # called with the number of steps done; may raise to stop
 )->list[dict]:                                    # a row of numbers (running means) every 25 steps
-    """Train `model` with AdamW, warm-up and cosine, and gradient clipping (section 3.6 of the paper). Resumes in `out`.
+    """Train `model` with AdamW (section 3.6 of the paper), warm-up and cosine, and clipped gradients. Resumes in `out`.
 
     A `loss_fn` that is an `nn.Module` is trained, too: its parameters are new modules and stand in the checkpoints.
 
