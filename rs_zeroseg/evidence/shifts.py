@@ -10,7 +10,6 @@ __all__ = ['JPEG_QUALITY', 'EDGE_PX', 'shift_offsets', 'patch_of', 'Shifted', 't
 import io
 import time
 from collections.abc import Iterable, Sequence
-from itertools import count
 from math import gcd
 from statistics import median
 
@@ -37,8 +36,12 @@ def shift_offsets(
         If there are less than one, or more than the patch has pixels."""
     if not 1 <= shifts <= patch_px**2:
         raise ValueError(f"{shifts} shifts: a patch of {patch_px} px has room for 1 to {patch_px**2}")
-    step = next(g for g in count(max(1, round(.618*shifts))) if gcd(g, shifts) == 1)
-    return [(i*patch_px//shifts, (step*i % shifts)*patch_px//shifts) for i in range(shifts)]
+    first, best = max(1, round(.618*shifts)), []
+    for step in (*range(first, shifts + 1), *range(first - 1, 0, -1)):
+        if gcd(step, shifts) == 1:
+            found = [(i*patch_px//shifts, (step*i % shifts)*patch_px//shifts) for i in range(shifts)]
+            best = max(best, found, key=lambda offsets: len(set(offsets)))          # the first of those that tie
+    return best
 
 # %% ../../nbs/5_evidence/12_shifts.ipynb #c09f7f21
 def patch_of(model:Segmenter) -> int:

@@ -66,7 +66,8 @@ class AlignmentLoss(nn.Module):
         f:Tensor,          # (B,D,h,w) F_MSCAM
         text_emb:Tensor,   # (K,D_E) one vector per word
         regions:Tensor,    # (B,K) area of each word in each image, or (B,K,H,W) its mask; ignored pixels count 0
-        normaliser:Tensor|float|None=None,   # as for `bce_loss`; None: the images with something labelled here
+        # as for `bce_loss`; None: the images with something labelled here; the contrastive form has no use for it
+        normaliser:Tensor|float|None=None,
     )->Tensor:             # scalar >= 0
         "Distance between the image's mean vector and the vectors of its words (Eq. 12)."
         if self.kind == "contrastive":

@@ -261,6 +261,15 @@ def make_clip(
     return model
 
 # %% ../../nbs/2_model/01_text.ipynb #05000039
+def _digest(*tensors:torch.Tensor) -> torch.Tensor:
+    "SHA-256 of some tensors on the CPU, kinds and shapes included, as (32) uint8."
+    hashed = hashlib.sha256()
+    for tensor in tensors:
+        hashed.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return torch.tensor(list(hashed.digest()), dtype=torch.uint8)
+
+
 class CLIPText:
     """CLIP's text tower with prompt ensembling, K words -> (K,D_E): the mean of the prompts' unit vectors, at length 1.
 
@@ -274,8 +283,9 @@ class CLIPText:
     ):
         self.model, self.tokenizer, self.templates = clip_model, tokenizer, tuple(templates)
         self.dim:int = clip_model.text_projection.shape[1]
-        sums = [p.double().sum().item() for n, p in clip_model.named_parameters() if not n.startswith("visual.")]
-        self.key = f"{name}-{hashlib.sha256(repr((sums, self.templates)).encode()).hexdigest()[:12]}"
+        weights = [p.detach().cpu() for n, p in clip_model.named_parameters() if not n.startswith("visual.")]
+        told = torch.tensor(list(repr(self.templates).encode("utf-8")), dtype=torch.uint8)
+        self.key = f"{name}-{bytes(_digest(told, *weights).tolist()).hex()[:12]}"
 
     def _sentences(self, ids:torch.Tensor) -> torch.Tensor:
         "Token ids (N,77) -> (N,D_E): `encode_text` without the positions that follow the last end-of-text token."
@@ -305,15 +315,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RS_ZEROSEG_CACHE") or Path.home()/".cache"/"rs_zeroseg")
 
 # %% ../../nbs/2_model/01_text.ipynb #05000046
-def _digest(words:torch.Tensor, vectors:torch.Tensor) -> torch.Tensor:
-    "SHA-256 of the two tensors of a cache, kinds and shapes included, as (32) uint8."
-    hashed = hashlib.sha256()
-    for tensor in (words, vectors):
-        hashed.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        hashed.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
-    return torch.tensor(list(hashed.digest()), dtype=torch.uint8)
-
-
 class CachedText:
     """The same interface as the encoder within, K words -> (K,D_E).
 

@@ -65,7 +65,7 @@ def step_memory(
         loss_fn = MaskLoss(torch.rand(words, model.vlm.dim), [False]*words, align).to_empty(device="cpu")
         batch = torch.rand(images, 3, crop_px, crop_px), torch.zeros(images, crop_px, crop_px, dtype=torch.long)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision != "no"):
-            activations = _bytes_kept(model, loss_fn, lambda: loss_fn(model, batch, torch.ones(3)))
+            activations = _bytes_kept(model, loss_fn, lambda: loss_fn(model, batch, torch.ones(4)))
 
     # and what it stands on
     parameters = [*model.parameters(), *loss_fn.parameters()]

@@ -11,6 +11,7 @@ __all__ = ['WORDS', 'word_table', 'pocket_groups', 'Crops', 'turned', 'recoloure
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -234,8 +235,11 @@ def pocket_scenes(
     if n < 64:
         scenes = [draw(s) for s in seeds]
     else:
-        with ProcessPoolExecutor(2) as pool:
-            scenes = list(pool.map(draw, seeds, chunksize=16))
+        try:
+            with ProcessPoolExecutor(2) as pool:
+                scenes = list(pool.map(draw, seeds, chunksize=16))
+        except BrokenProcessPool:                  # a script without `if __name__ == "__main__"`, on macOS or Windows
+            scenes = list(map(draw, seeds))
     images = [torch.from_numpy(s.image).permute(2, 0, 1).contiguous() for s in scenes]
     return images, [torch.from_numpy(s.mask) for s in scenes]
 
@@ -324,7 +328,7 @@ def unlabelled_sources(
 # %% ../../nbs/3_training/03_crops.ipynb #1500003b
 def batches_of(
     sources:list,             # `Crops`, `Pictures` or `Unlabelled`; their shares add up to 1
-    n:int,                    # crops per batch
+    n:int,                    # crops per batch; the part of each source is rounded, and at least one
     px:int,                   # side of a crop in pixels
     seed:int=0,
     **kwargs,                 # for their `batch`

@@ -7,6 +7,7 @@ __all__ = ['IGNORED', 'ShuffledCrops', 'crop_batches', 'MaskLoss', 'start_model'
 
 # %% ../../nbs/3_training/06_finetune.ipynb #28000002
 """Train on the pixel labels of a prepared data set, on pretrained backbones: the paper's own run."""
+import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -123,16 +124,17 @@ class MaskLoss(nn.Module):
         return (index.unsqueeze(1) == words).float(), (index != IGNORE).unsqueeze(1)
 
     def counts(self, batch:tuple) -> torch.Tensor:
-        "Valid (pixel, word) pairs, images with something labelled, and labelled pixels, (3)."
+        "Valid (pixel, word) pairs, images with something labelled, labelled pixels, and 1 for the part itself, (4)."
         index = self.index.to(batch[1].device)[batch[1]]
         valid, labelled = index != IGNORE, index < len(self.text_emb)
         images = labelled.flatten(1).any(1)
-        return torch.stack([valid.sum()*len(self.text_emb), images.sum(), labelled.sum()]).float()
+        sums = valid.sum()*len(self.text_emb), images.sum(), labelled.sum()
+        return torch.stack([*sums, torch.ones_like(sums[0])]).float()
 
 # %% ../../nbs/3_training/06_finetune.ipynb #93ff65b9
 @patch
 def forward(self:MaskLoss, model:nn.Module, batch:tuple, counts:torch.Tensor) -> tuple[torch.Tensor, dict]:
-    "Model, images (B,3,H,W) and masks (B,H,W), and counts (3) -> scalar, and the accuracy to show."
+    "Model, images (B,3,H,W) and masks (B,H,W), and counts (4) -> scalar, and the accuracy to show."
     # what the model says, at the size of the mask
     image, mask = batch
     E = self.text_emb.to(image.device)
@@ -143,7 +145,8 @@ def forward(self:MaskLoss, model:nn.Module, batch:tuple, counts:torch.Tensor) ->
     # Eq. 11, what a baseline adds, and Eq. 12
     target, valid = self.targets(mask)
     weight = valid.float().expand_as(target)
-    loss = bce_loss(logits, target, valid, counts[0]) + plain_model(model).extra_loss(features, E, target, weight)
+    own = plain_model(model).extra_loss(features, E, target, weight)               # a mean over this part
+    loss = bce_loss(logits, target, valid, counts[0]) + own/counts[3]
     if self.align is not None:
         area = target.flatten(2).mean(-1)                                          # (B,K)
         loss = total_loss(loss, self.align(features.dense, E, area, counts[1]), self.lam)
@@ -273,6 +276,12 @@ def _watched(batches:Callable[[int], Iterator], plan:TrainConfig, at_step:Callab
     return watched
 
 # %% ../../nbs/3_training/06_finetune.ipynb #2800pr06
+def _rows_before(out:Path) -> list[dict]:
+    "What an earlier run wrote into its metrics.jsonl, for the card of a training that was complete already."
+    file = out/"metrics.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
 def _finished(model:Segmenter, folder:Path, card:str) -> Path:
     "Save the model at the end of a training; returns its folder when it is there for all processes."
     join_qkv(model)
@@ -321,5 +330,6 @@ def finetune(
         about = _about(data, config, lam, ignored, (clip, rsi), (clip_weights, rsi_weights))
         name, watch = f"{config.kind} on {labels.name}", partial(at_step or (lambda *_: None), model)
         rows = fit(model, loss_fn, _watched(batches, plan, watch), plan, out, about, tracker, name, progress)
+        rows = rows or _rows_before(out)
         watch(plan.steps)
         return _finished(model, out/"model", model_card(config, plan, labels, about, rows))

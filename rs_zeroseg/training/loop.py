@@ -10,7 +10,7 @@ import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -300,6 +300,18 @@ def begin(self:_Run, name:str) -> int:
 
 # %% ../../nbs/3_training/02_loop.ipynb #5d4e0002
 @patch
+@contextmanager
+def ending(self:_Run) -> Iterator[None]:
+    "A block after which the model is plain again and the tracker is closed, after an error or Ctrl-C, too."
+    try:
+        yield
+    finally:
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        if self.tracker:
+            self.accelerator.end_training()
+
+
+@patch
 def alone(self:_Run):
     "A block in which no other run is kept in the same folder. ValueError if there is one."
     return one_run(self.out/"metrics.jsonl") if self.out is not None and self.main else nullcontext()
@@ -331,13 +343,11 @@ def fit(
     FloatingPointError
         If the loss is not finite."""
     run = _Run(model, loss_fn, config, out, about, tracker)
-    with run.alone():
+    with run.alone(), run.ending():
         first = run.begin(name)
         stream = batches(first*config.accumulate)
         model.train()
         steps, hidden = range(first, config.steps), not (progress and run.main)
         run.go(stream, tqdm(steps, initial=first, total=config.steps, desc=name, disable=hidden), after_step)
-        if tracker:
-            run.accelerator.end_training()
     model.eval()
     return run.metrics.rows

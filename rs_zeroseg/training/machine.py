@@ -8,6 +8,7 @@ __all__ = ['MARKS', 'RESERVE', 'Check', 'healthy', 'report', 'in_gb', 'short_pat
 
 # %% ../../nbs/3_training/08_machine.ipynb #eb2111fc
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ def in_gb(size:float) -> str:
 
 def short_path(path:object) -> str:
     "A path, or a text with a path, without the name of the home folder."
-    return str(path).replace(str(Path.home()), "~", 1)
+    return re.sub(rf"(?<![\w/.~-]){re.escape(str(Path.home()))}(?=$|[\s/\\,;:)])", "~", str(path), count=1)
 
 # %% ../../nbs/3_training/08_machine.ipynb #29000008
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def run_size(config:StreamConfig) -> int:
 
 def _existing(path:Path) -> Path:
     "The path, or its nearest parent that exists."
-    return next(p for p in (path, *path.parents) if p.exists())
+    return next((p for p in (path, *path.parents) if p.exists()), path)
 
 # %% ../../nbs/3_training/08_machine.ipynb #098f559b
 def check_disk(

@@ -7,6 +7,7 @@ __all__ = ['random_states', 'save_checkpoint', 'load_checkpoint', 'forget_after'
 
 # %% ../../nbs/3_training/01_resume.ipynb #96a695ee
 import json
+import math
 import re
 import shutil
 import signal
@@ -33,7 +34,7 @@ def random_states() -> list[torch.Tensor]:
 def _optimizer_tensors(optimizer:torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     "Adam's moments and counts, by 'number of the parameter.name'."
     state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": value for i, values in state.items() for name, value in values.items()}
+    return {f"{i}.{name}": value.contiguous() for i, values in state.items() for name, value in values.items()}
 
 
 def _restore_optimizer(optimizer:torch.optim.Optimizer, tensors:dict[str, torch.Tensor]):
@@ -184,8 +185,10 @@ class Metrics:
         self.means = {k: v for k, v in last.items() if k not in ("step", "seconds")}          # a resumed curve goes on
 
     def add(self, numbers:dict):
-        "Update the running means with the numbers of one step."
+        "Update the running means with the numbers of one step; one that is not finite says nothing and is left out."
         for key, value in numbers.items():
+            if not math.isfinite(value):
+                continue
             self.means[key] = .95*self.means.get(key, value) + .05*value
 
     def row(self, step:int):

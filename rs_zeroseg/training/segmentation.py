@@ -37,11 +37,18 @@ def draw_words(
     trained:torch.Tensor,    # (C,) bool
     generator:torch.Generator,
 )->torch.Tensor:             # indices into `WORDS`, one per trained category that has words
-    "One caption word per trained category; a word that also names a novel category is left to the others."
+    """One caption word per trained category; a word that also names a novel category is left to the others.
+
+    Raises
+    ------
+    ValueError
+        If no trained category has such a word."""
     names = table.nan_to_num() > 0
     names_novel = (names & ~trained[:, None]).any(0)
     usable = names & trained[:, None] & ~names_novel
     drawn = [torch.multinomial(row.float(), 1, generator=generator)[0] for row in usable if row.any()]
+    if not drawn:
+        raise ValueError("no category that may be trained has a word of its own: nothing can be asked")
     return torch.unique(torch.stack(drawn))
 
 # %% ../../nbs/3_training/05_segmentation.ipynb #607f638d
@@ -274,7 +281,16 @@ def train_masks(
     at_step:Callable[[Segmenter, int], None]|None=None,
     progress:bool=True,
 )->tuple[Segmenter, list[dict]]:      # the model, and a row of numbers every 25 steps
-    "Stage 3 on any crops; resumes where it was stopped. The defaults are the best row of Table 3."
+    """Stage 3 on any crops; resumes where it was stopped. The defaults are the best row of Table 3.
+
+    After the last step the VLM stream goes part of the way back (`part_way`). `at_step` and all snapshots but the last
+    see the model before that.
+
+    Raises
+    ------
+    ValueError
+        If the batch cannot be read in so many parts, no word can be asked, snapshots have no folder, or `out` holds
+        another run."""
     # the model and its loss
     torch.manual_seed(seed)
     model = load_encoders(encoders, build(config))
@@ -284,7 +300,10 @@ def train_masks(
     loss_fn = SegmentationLoss(model.text.encode(list(WORDS)), align, lam)
 
     # the training
-    batches = batches_of(data, plan.batch_size, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
+    share, left = divmod(plan.batch_size, plan.accumulate)
+    if left:
+        raise ValueError(f"a batch of {plan.batch_size} crops cannot be read in {plan.accumulate} equal parts")
+    batches = batches_of(data, share, SEGMENTATION_PX, seed + 2, zoom=SEGMENTATION_ZOOM, only_trained=True)
     told = dict(run_seed=seed, encoders=str(encoders), lam=lam, distance=distance, clip_policy=clip, rsi_policy=rsi,
                 model=config.kind)
     after = _watched(model, out, snapshots, plan.steps, at_step)

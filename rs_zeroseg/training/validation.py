@@ -105,8 +105,9 @@ def _asked(images:FolderDataset, model:Segmenter) -> Iterator[tuple[Features, to
         mask = _middle(item["mask"])
         thin = torch.full_like(mask, IGNORE)
         thin[::PIXEL_STEP, ::PIXEL_STEP] = mask[::PIXEL_STEP, ::PIXEL_STEP]
-        with torch.inference_mode():
-            yield model.encode_image(_middle(item["image"])[None]), thin
+        with torch.inference_mode():                          # left before the yield: an error there must not keep it
+            features = model.encode_image(_middle(item["image"])[None])
+        yield features, thin
 
 
 @patch
