@@ -213,6 +213,17 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, run, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["features", "in.tif", "photos"]
 
 
+def test_an_answer_replaces_no_image_that_was_encoded(tmp_path):
+    source = write(tmp_path/"in.tif", blobs())
+    before = source.read_bytes()
+    encode(source, tmp_path/"features", ByColour(), 128, progress=False)
+
+    with pytest.raises(ValueError, match=r"in\.tif: that is read for the map"):
+        ask(tmp_path/"features", WORDS, source, ByColour(), progress=False)
+
+    assert source.read_bytes() == before
+
+
 def test_the_commands(tmp_path, run):
     from rs_zeroseg.data.pocket import make_scene
     source = write(tmp_path/"in.tif", make_scene(1, size=128).image.transpose(2, 0, 1))

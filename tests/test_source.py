@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -748,6 +749,80 @@ def test_maps_of_earlier_runs_are_no_images(scene, plain, model, tmp_path, how):
     assert "2 of 3 files are maps that rs_zeroseg has made: they are left out" in found.said
     with pytest.raises(ValueError, match=r"first\.tif: a map that rs_zeroseg has made, and no image"):
         mapped(folder/"first.tif", model, tmp_path)
+
+
+def test_a_file_that_is_read_is_not_replaced(scene, model, tmp_path):
+    image, style = write(tmp_path/"a.tif", scene), tmp_path/"b.qml"
+    mosaic = vrt(tmp_path/"a.vrt", {image: (0, 0, SIDE, SIDE)})
+    area = tmp_path/"area.geojson"
+    ring = [PLACE["transform"] @ at for at in ((9, 9), (90, 9), (90, 90), (9, 9))]
+    outline = dict(type="Polygon", coordinates=[ring])
+    area.write_text(json.dumps(outline | dict(crs=dict(properties=dict(name=PLACE["crs"])))))
+    style.write_text("<qgis>by hand</qgis>")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    for given, asked, out, extras in ((image, {}, image, {}), (mosaic, {}, image, {}), (tmp_path, {}, image, {}),
+                                      (image, dict(aoi=str(area)), tmp_path/"b.tif", {area: print})):
+        with pytest.raises(ValueError, match="that is read for the map; choose another name"):
+            segment(given, WORDS, out, model, progress=False, asked=Asked(**asked), extras=extras)
+    with pytest.raises(ValueError, match=r"b\.qml: a style that belongs to something else"):
+        segment(image, WORDS, tmp_path/"b.tif", model, progress=False)
+
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["c.tif.msk", "c.tfw"])
+def test_what_others_left_is_not_read_with_the_map(scene, model, tmp_path, name):
+    image = write(tmp_path/"a.tif", scene)
+    (tmp_path/name).write_text("1\n0\n0\n-1\n7\n7\n")
+
+    with pytest.raises(ValueError, match=f"{name}: it would be read with c.tif"):
+        segment(image, WORDS, tmp_path/"c.tif", model, progress=False)
+
+
+def test_a_killed_run_on_a_vrt_begins_anew_when_a_source_has_changed(scene, model, tmp_path, monkeypatch):
+    wide = np.tile(scene, (1, 2, 2))
+    image = write(tmp_path/"a.tif", wide)
+    mosaic = vrt(tmp_path/"a.vrt", {image: (0, 0, 2*SIDE, 2*SIDE)}, 2*SIDE, 2*SIDE)
+    seen, encode = [], model.encode_image
+
+    def killed(pixels):
+        if seen:
+            raise KeyboardInterrupt
+        return counted(pixels)
+
+    def counted(pixels):
+        seen.append(pixels)
+        return encode(pixels)
+
+    def windows(encoder):
+        "How many windows a run sees before its end."
+        seen.clear()
+        monkeypatch.setattr(model, "encode_image", encoder)
+        with pytest.raises(KeyboardInterrupt) if encoder is killed else nullcontext():
+            segment(mosaic, WORDS, tmp_path/"map.tif", model, 128, progress=False)
+        return len(seen)
+
+    done = windows(killed)
+    rest = windows(counted)
+    windows(killed)
+    write(image, wide[:, ::-1].copy())
+    assert windows(counted) == done + rest
+
+
+def test_the_pole_is_mapped_and_degrees_are_not_torn(scene, model, tmp_path):
+    pole = write(tmp_path/"pole.tif", scene, crs="EPSG:3995", transform=rasterio.Affine(GSD, 0, -48, 0, -GSD, 48))
+    date_line = write(tmp_path/"date_line.tif", scene, crs="EPSG:32601",
+                      transform=rasterio.Affine(GSD, 0, 311_000, 0, -GSD, 1_000))
+    moon = write(tmp_path/"moon.tif", scene, crs="+proj=longlat +R=1737400 +no_defs",
+                 transform=rasterio.Affine.scale(1e-5, -1e-5))
+
+    assert mapped(pole, model, tmp_path)["gsd_m"] == pytest.approx(.514, abs=.001)
+    assert mapped(moon, model, tmp_path)["gsd_m"] is None
+    for image in (pole, date_line):
+        mapped(image, model, tmp_path, crs="EPSG:32633" if image is pole else "EPSG:3832")
+    with pytest.raises(ValueError, match=r"--crs EPSG:5703: no CRS of a map"):
+        mapped(pole, model, tmp_path, crs="EPSG:5703")
 
 
 # ---- 9. messages: one right line each

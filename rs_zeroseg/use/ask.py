@@ -51,6 +51,7 @@ from rs_zeroseg.use.raster import (
     alone_with,
     bench_folder,
     check_answers,
+    check_apart,
     check_room,
     make_map,
     model_name,
@@ -157,6 +158,10 @@ class Remembered(Input):
         "The folder, and when its features were made."
         return [self.name, (Path(self.name)/"features.json").stat().st_mtime_ns]
 
+    def read_files(self) -> list[str]:
+        "The images that were encoded; an answer must not replace them."
+        return self.about["read"]
+
 
 def read_about(folder:Path) -> dict:
     "What a folder of features was made from; ValueError if it holds none."
@@ -217,7 +222,9 @@ def encode(
     with one_run(out), rasterio.Env(GDAL_CACHEMAX=64), source as given, asking(model):
         settings = dict(block_px=block_px, halo_px=halo_px, model=fingerprint(model, torch.zeros(0)),
                         crs=asked.crs)
+        read = [str(Path(name).resolve()) if Path(name).is_file() else name for name in given.read_files()]
         about = dict(map=about_grid(given.map), seen=about_grid(given.seen), told=given.told(), checkpoint=checkpoint,
+                     read=read,
                      request=request_of(given, [], **settings))
         if not out.exists():
             blocks = block_windows(given.seen, block_px, halo_px)
@@ -361,13 +368,14 @@ def ask(
     kept, threshold = Kept(folder), float(model.threshold if threshold is None else threshold)
     sizes = kept.about["request"]
     order = Order(list(words), Path(out), threshold, model_name(model), chances, extras or {})
-    check_request([str(folder)], words, [*chances, order.out], sizes["block_px"], sizes["halo_px"], threshold)
+    check_request(str(folder), words, [*chances, order.out], sizes["block_px"], sizes["halo_px"], threshold)
     reader = FeatureReader(kept, model)
     with alone_with(order.out, *order.outputs[:-1]), asking(model):
         text_emb = model.encode_words(order.words)
         request = request_of(kept.given, order.words, threshold=threshold, model=fingerprint(model, text_emb))
         answer = partial(ask_blocks, reader, Asker(model, text_emb, threshold, order.depths))
         name = folder.name if progress else None
+        check_apart(kept.given, order)
         with kept_unless_error(order.out) as log:
             check_answers(kept.given, order, log)
             return make_map(kept.given, order, log, kept.blocks, request, answer, name)

@@ -147,6 +147,11 @@ class Grid:
     width:int
     height:int
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        "Height and width in pixels."
+        return self.height, self.width
+
 
 class Regridded(Source):
     "A source on another grid: the mean of what lies in a pixel, or bilinear where pixels are of about one size."
@@ -228,7 +233,8 @@ class Part(Source):
         if not (end > first).all():
             lies = ",".join(f"{v:.6g}" for v in bounds_of(inner))
             raise ValueError(f"--aoi {name}: nothing of the image lies there; the image spans {lies}")
-        self.inner, self.shapes, (self.left, self.top) = inner, list(shapes), first.tolist()
+        self.inner, self.shapes, self.name = inner, list(shapes), name
+        self.left, self.top = first.tolist()
         self.crs, self.transform = inner.crs, inner.transform @ rasterio.Affine.translation(self.left, self.top)
         self.width, self.height = (end - first).tolist()
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform, transform_geom
 
 from ..data.bands import place
@@ -24,7 +25,6 @@ from ..data.imagery import SUFFIXES, is_gdal_name, with_strangers
 # %% ../../nbs/6_use/02_inputs.ipynb #8745547d
 def names_of(
     inputs:str|Path|Sequence[str|Path],   # files, folders, patterns, or any names that GDAL knows
-    but:Sequence[Path]=(),                # files that are about to be written
 )->list[str]:                             # in the order given, folders and patterns sorted; each once
     """The names of the files that are meant.
 
@@ -35,9 +35,7 @@ def names_of(
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if not given:
         raise ValueError("no image is named; give a file, a folder or a pattern")
-    names = [name for one in given for name in _meant(str(one))]
-    kept = [name for name in dict.fromkeys(names) if Path(name).absolute() not in [p.absolute() for p in but]]
-    return kept or names
+    return list(dict.fromkeys(name for one in given for name in _meant(str(one))))
 
 
 def _meant(name:str) -> list[str]:
@@ -146,12 +144,11 @@ def ground_metres(src) -> float|None:   # anything with crs, transform, width an
     x, y = place(src.transform, *(middle + step).T)
     try:
         longitude, latitude = (np.radians(v) for v in transform(src.crs, CRS.from_epsg(4326), x, y)[:2])
-    except (CRSError, rasterio.errors.RasterioError):
+    except (CRSError, RasterioError, CPLE_BaseError):                        # the last: a CRS of no place on the Earth
         return None
-    a, e2, sine = 6_378_137., .00669438, np.sin(latitude[0])
-    east = (longitude - longitude[0] + np.pi) % (2*np.pi) - np.pi
-    across = a/np.sqrt(1 - e2*sine**2)*np.cos(latitude[0])*east
-    north = latitude - latitude[0]
-    along = a*(1 - e2)/(1 - e2*sine**2)**1.5*north
-    area = abs(across[1]*along[2] - across[2]*along[1])
+    a, e2 = 6_378_137., .00669438
+    radius = a/np.sqrt(1 - e2*np.sin(latitude)**2)
+    flat = np.cos(latitude)*np.stack([np.cos(longitude), np.sin(longitude)])
+    corner, right, below = (radius*np.stack([*flat, (1 - e2)*np.sin(latitude)])).T        # metres from the centre
+    area = np.linalg.norm(np.cross(right - corner, below - corner))
     return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else None

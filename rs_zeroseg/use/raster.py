@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Made', 'Order', 'write_answers', 'request_of', 'model_name', 'told_of', 'shares_of', 'alone_with', 'check_room',
-           'check_answers', 'make_map', 'segment', 'write_tiled_scene', 'product_rate', 'bench_folder', 'bench_raster']
+           'check_apart', 'check_answers', 'make_map', 'segment', 'write_tiled_scene', 'product_rate', 'bench_folder',
+           'bench_raster']
 
 # %% ../../nbs/6_use/06_raster.ipynb #17000002
 import random
@@ -44,7 +45,7 @@ from rs_zeroseg.use.blocks import (
     logged_parts,
 )
 from .inputs import names_of
-from .layers import dress_probabilities, layer_files, write_layers, write_raster
+from .layers import NONE_NAME, dress_probabilities, layer_files, write_layers, write_raster
 from .source import AS_GIVEN, Asked, Input, check_request, georeference, open_source, to_map
 
 # %% ../../nbs/6_use/06_raster.ipynb #ord00002
@@ -152,6 +153,24 @@ def check_room(out:Path, size:int, work:Path, what:str, instead:str) -> None:
     raise OSError(f"{told}; choose a larger disk, or {instead}")
 
 
+def check_apart(given:Input, order:Order) -> None:
+    """See that the results replace nothing of others, and that nothing of others is read with them.
+
+    Raises
+    ------
+    ValueError
+        If a result is named as a file that is read or as a foreign style, or lies beside a foreign mask or place."""
+    read = {Path(name).resolve() for name in given.read_files()}
+    for target in order.outputs:
+        if target.resolve() in read:
+            raise ValueError(f"{target}: that is read for the map; choose another name for the result")
+        if target.suffix == ".qml" and target.is_file() and NONE_NAME.encode() not in target.read_bytes():
+            raise ValueError(f"{target}: a style that belongs to something else; choose another name for the map")
+        for beside in (Path(f"{target}.msk"), target.with_suffix(".tfw")):
+            if target.suffix == ".tif" and beside.is_file():
+                raise ValueError(f"{beside}: it would be read with {target.name}; remove it, or choose another name")
+
+
 def check_answers(given:Input, order:Order, log:Path) -> None:
     """See that the disk has room for the answers of all blocks; the files that are made of them come on top.
 
@@ -215,8 +234,8 @@ def segment(
     block_px = model.block_px if block_px is None else block_px
     chances = [] if probabilities is None else [Path(probabilities)]
     order = Order(list(words), Path(out), threshold, model_name(model), chances, extras or {})
-    names = names_of(path, but=order.outputs)
-    check_request(names, words, [*chances, order.out], block_px, halo_px, threshold)
+    names = names_of(path)
+    check_request(names[0], words, [*chances, order.out], block_px, halo_px, threshold)
     alone, cache = alone_with(order.out, *order.outputs[:-1]), rasterio.Env(GDAL_CACHEMAX=64)
     source = open_source(names, asked, model.gsd_m)
     with alone, cache, source as given, asking(model):
@@ -226,6 +245,7 @@ def segment(
         request, blocks = request_of(given, order.words, **settings), block_windows(given.seen, block_px, halo_px)
         answer = partial(answering, given.seen.read, Asker(model, text_emb, threshold, order.depths))
         name = Path(names[0]).name if progress else None
+        check_apart(given, order)
         with kept_unless_error(order.out) as log:                   # what failed above touches no block of a killed run
             check_answers(given, order, log)
             return make_map(given, order, log, blocks, request, answer, name)

@@ -39,13 +39,18 @@ def georeference(src:rasterio.DatasetReader|Source|Grid) -> str:
     "Where a raster lies, in a few words: 'EPSG:32631', 'EPSG:32631, rotated', 'no CRS'."
     code = src.crs and src.crs.to_epsg()
     crs = f"EPSG:{code}" if code else "a CRS without EPSG code" if src.crs else "no CRS"
-    return crs if src.transform.is_rectilinear else f"{crs}, rotated"
+    return crs if _upright(src.transform) else f"{crs}, rotated"
+
+
+def _upright(transform:rasterio.Affine) -> bool:
+    "Do rows run along the first axis of the CRS? Not so in a raster that is turned, by 90 degrees either."
+    return transform.is_rectilinear and abs(transform.a) > abs(transform.b)
 
 # %% ../../nbs/6_use/03_source.ipynb #e25ee241
 def grid_origin(src:rasterio.DatasetReader|Source) -> tuple[int, int]:
     "Row and column of the first pixel, counted from the origin of the CRS; (0, 0) without a CRS or if it is rotated."
     t = src.transform
-    if src.crs is None or t.is_identity or not t.is_rectilinear:
+    if src.crs is None or t.is_identity or not _upright(t):
         return 0, 0
     return int(np.floor(t.f/t.e + .25)), int(np.floor(t.c/t.a + .25))      # + .25: corners are at whole or half pixels
 
@@ -112,11 +117,13 @@ def joined(
     Raises
     ------
     ValueError
-        If a CRS is unknown, or one of many lies nowhere."""
+        If a CRS is unknown or none of a map, or tears the image apart, or one of many files lies nowhere."""
     try:
         wanted = sources[0].crs if crs is None else CRS.from_user_input(crs)
     except CRSError:
         raise ValueError(f"--crs {crs}: no CRS that is known; give a code, as --crs EPSG:32631") from None
+    if crs is not None and not (wanted.is_projected or wanted.is_geographic):
+        raise ValueError(f"--crs {crs}: no CRS of a map; give one, as --crs EPSG:32631")
     nowhere = [s for s in sources if s.crs is None]
     if nowhere and (len(sources) > 1 or crs is not None):
         raise ValueError(f"{name}: {len(nowhere)} of {len(sources)} files have no CRS, so their place is not known; "
@@ -125,6 +132,10 @@ def joined(
         return sources[0] if len(sources) == 1 else Mosaic(sources)
     straight = sources[0].crs == wanted and sources[0].transform.is_rectilinear
     grid = sources[0] if straight else _default_grid(sources[0], wanted)
+    before, after = ground_metres(sources[0]), ground_metres(grid)
+    if before and not (after and 1/4 < after/before < 4):
+        raise ValueError(f"{name}: {georeference(grid)} tears this image apart, as degrees do where the "
+                         "longitude jumps from 180 to -180; give another CRS with --crs")
     fits = [s.crs == wanted and on_one_grid([grid, s]) for s in sources]
     warnings.warn(f"{name}: {fits.count(False)} of {len(sources)} file(s) are warped to the grid of "
                   f"{'the first' if straight else georeference(grid)}", stacklevel=2)
@@ -153,11 +164,33 @@ class Input:
         shapes = json.dumps(self.map.shapes) if isinstance(self.map, Part) else ""
         found = [hashlib.blake2b(shapes.encode(), digest_size=8).hexdigest()]
         for file in self.files:
-            now = Path(file.name).stat() if Path(file.name).is_file() else None
-            state = [str(Path(file.name).resolve()), now.st_size, now.st_mtime_ns] if now else [file.name]
+            parts = hashlib.blake2b(json.dumps(list(map(_state, _parts_of(file)))).encode(), digest_size=8).hexdigest()
             holes = repr([(hole.value, hole.where is None) for hole in file.facts.holes])       # found or asked for
-            found.append([*state, *file.facts.bands, repr(file.facts.limits), holes])
+            found.append([*_state(file.name), parts, *file.facts.bands, repr(file.facts.limits), holes])
         return found
+
+    def read_files(self) -> list[str]:
+        "All files that the map is made from: images, what a VRT reads, masks, and the file of the area."
+        area = [self.map.name] if isinstance(self.map, Part) else []
+        return [*area, *(name for file in self.files for name in (file.name, *_parts_of(file)))]
+
+
+def _state(name:str) -> list:
+    "A file as it is now: its whole name, bytes, and when it was changed; the name alone for what is no file here."
+    path = Path(name)
+    if not path.is_file():
+        return [name]
+    now = path.stat()
+    return [str(path.resolve()), now.st_size, now.st_mtime_ns]
+
+
+def _parts_of(file:FileSource) -> list[str]:
+    "The other files that GDAL reads for a file: the sources of a VRT, a mask beside it; not overviews, none of a URL."
+    if not Path(file.name).is_file():
+        return []
+    with raster_settings():
+        names = file.pool.opened(file.name).files
+    return sorted(name for name in names if name != file.name and not name.endswith((".aux.xml", ".ovr")))
 
 # %% ../../nbs/6_use/03_source.ipynb #a9c644d3
 def _span(first:int, end:int, seen:int, total:int) -> range:
@@ -234,7 +267,7 @@ def _say_neighbours(file:FileSource) -> None:
                 ends = place(src.transform, 0, 0), place(src.transform, src.width, src.height)
                 box = [place(~file.transform, *end) for end in ends]
                 same = src.crs == file.crs is not None and np.dtype(src.dtypes[0]) == file.facts.dtype
-        except (ValueError, RasterioError):
+        except (ValueError, TypeError, RasterioError):                   # TypeError: complex numbers of SAR
             continue
         (left, top), (right, bottom) = np.min(box, 0), np.max(box, 0)
         touch = left <= file.width + 1 and right >= -1 and top <= file.height + 1 and bottom >= -1
@@ -326,10 +359,10 @@ def check_words(
 
 # %% ../../nbs/6_use/03_source.ipynb #dc51016c
 def check_request(
-    names:Sequence[str], words:Sequence[str], outputs:Sequence[Path], block_px:int, halo_px:int, threshold:float,
+    name:str, words:Sequence[str], outputs:Sequence[Path], block_px:int, halo_px:int, threshold:float,
 ) -> None:
     "See that what is asked of `segment` can work, before anything is read; raises ValueError if it cannot."
-    check_words(words, names[0])
+    check_words(words, name)
     spans(1, block_px, halo_px)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold {threshold}: a probability between 0 and 1")
@@ -338,7 +371,6 @@ def check_request(
             raise ValueError(f"{target}: the result is a GeoTIFF; give a name that ends in .tif")
         if not target.parent.is_dir():
             raise ValueError(f"{target.parent}: no such folder; make it first")
-        if target.resolve() in [Path(name).resolve() for name in names]:
-            raise ValueError(f"{target}: that is the input; choose another name for the result")
+
     if len(set(outputs)) < len(outputs):
         raise ValueError(f"{outputs[0]}: the map and the probabilities need two names")
