@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from rs_zeroseg.evidence.real_ground import ClosedSet, UNet
 from rs_zeroseg.model.pocket_text import PocketText
 from rs_zeroseg.model.protocols import predict, predict_gsnet
 from rs_zeroseg.model.registry import MODELS, build, presets
@@ -12,6 +13,7 @@ from rs_zeroseg.model.segmenter import PRESETS
 from rs_zeroseg.training.crops import WORDS, Pictures, batches_of, pocket_crops, unlabelled_sources
 from rs_zeroseg.training.finetune import MaskLoss, start_model
 from rs_zeroseg.training.pretrain import CaptionedVLM, MaskedRSI, caption_loss, masked_loss
+from rs_zeroseg.use.view import encoded, steps_of
 
 
 # not SED: which words it rejects depends on contents; the device is that of the image
@@ -31,6 +33,29 @@ def test_asking_runs_where_the_model_is(kind, device):
 
     assert all(maps is None or maps.device.type == "cuda" for maps in found)
     assert whole.device.type == views.device.type == "cpu"
+
+
+def test_a_closed_set_runs_where_its_network_is():
+    model = ClosedSet(UNet(3), ["road", "tree", "water"]).eval()
+
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        model.to_empty(device="cuda")
+        answer = model.query(model.encode_image(torch.rand(1, 3, 20, 30)), model.encode_words(["water", "road"]))
+        labels = answer.labels()
+
+    assert labels.device.type == "cuda"
+
+
+@pytest.mark.parametrize("kind", ("rs-zeroseg", "zero-shot"))
+def test_the_view_asks_where_the_model_is_and_draws_on_the_cpu(kind):
+    model = build(presets(kind)["pocket"])
+    model.encode_words(["road", "tree"])
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cuda")
+        steps = steps_of(model, encoded(model, torch.rand(1, 3, 512, 512), (1., 1., 0.)), ["road", "tree"])
+
+    assert {step.device.type for step in steps.values()} == {"cpu"}
 
 
 @pytest.mark.parametrize("kind", ("rs-zeroseg", "cat-seg", "gsnet", "sed"))

@@ -144,7 +144,7 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp")
 
 
 def _files(folder):
-    "Image files under `folder` by their relative name, without suffix and IMG_/MSK_ prefix."
+    "Image files under `folder` by relative name, without suffix and IMG_/MSK_ prefix; ValueError if two share one."
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
@@ -152,7 +152,10 @@ def _files(folder):
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
             stem = path.stem.removeprefix("IMG_").removeprefix("MSK_")
-            named[(path.relative_to(folder).parent / stem).as_posix()] = path
+            name = (path.relative_to(folder).parent / stem).as_posix()
+            if name in named:
+                raise ValueError(f"{named[name]} and {path}: two images of one name; keep one of them in that folder")
+            named[name] = path
     return named
 
 # %% ../../nbs/1_data/12_imagery.ipynb #d793d881
@@ -220,7 +223,8 @@ class FolderDataset(Dataset):
     Raises
     ------
     ValueError
-        If a folder is missing or holds no images, an image has no mask, or (by an item) a file cannot be read."""
+        If a folder is missing or holds no images, two images share a name, an image has no mask, or (by an item) a file
+        cannot be read."""
     def __init__(self,
         images:str|Path,           # folder, read recursively
         masks:str|Path,            # folder with a mask of the same name for each image (IMG_/MSK_ prefixes allowed)

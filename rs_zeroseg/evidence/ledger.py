@@ -29,7 +29,7 @@ def _as_tuples(value):
 
 
 def _record_of(line:bytes) -> dict:
-    "A line of a ledger as a run. ValueError, TypeError or KeyError if it is none."
+    "A line of a ledger as a run. ValueError, TypeError, KeyError or AttributeError if it is none."
     record = json.loads(line.decode("utf-8"))
     setting = Setting(**{name: _as_tuples(value) for name, value in record["setting"].items()})
     hash(setting)                                               # its values are numbers, words and tuples
@@ -54,7 +54,7 @@ def read_ledger(
         for i, line in enumerate(lines, 1):
             try:
                 records.append(_record_of(line))
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(f"{path}, line {i}: not a run ({error}); remove that line") from None
     return records
 
@@ -93,8 +93,11 @@ def _sync_names(folder:Path) -> None:
 
 # %% ../../nbs/5_evidence/06_ledger.ipynb #06le0007
 def is_stale(record:dict) -> bool:
-    "Was a run made by another recipe than today's?"
-    return record.get("recipe") != recipe(Setting(**record["setting"]))
+    "Was a run made by another recipe than today's, or by a model or with a setting that is not known today?"
+    try:
+        return record.get("recipe") != recipe(Setting(**record["setting"]))
+    except (ValueError, TypeError):
+        return True
 
 
 def current(records:Iterable[dict]) -> dict[Setting, dict]:
@@ -111,16 +114,23 @@ def merge(
     Raises
     ------
     ValueError
-        If a ledger is missing, a line is not a run, or `out` is there already. The message names the file."""
+        If a ledger is missing, a line is not a run, or `out` is there already. The message names the file.
+    OSError
+        If it cannot be written. Nothing is left behind."""
     lines = {}
     for path in paths:
         if not path.is_file():
             raise ValueError(f"{path}: no such ledger")
         for record in read_ledger(path):
             lines[json.dumps(record)] = record
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         out.touch(exist_ok=False)          # the name is taken at once, or it was taken
     except FileExistsError:
         raise ValueError(f"{out}: is there already; remove it, or give another name") from None
-    add_runs(lines.values(), out)
+    try:
+        add_runs(lines.values(), out)
+    except BaseException:
+        out.unlink()
+        raise
     return len(lines)

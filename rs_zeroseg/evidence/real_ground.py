@@ -77,7 +77,8 @@ class ClosedSet(Segmenter):
         if unknown:
             known = ", ".join(self.words)
             raise ValueError(f"{unknown[0]!r} is none of {known}: a closed set knows no other word")
-        return torch.eye(len(self.words))[[self.words.index(w) for w in words]]
+        one_hot = torch.eye(len(self.words), device=next(self.parameters()).device)
+        return one_hot[[self.words.index(w) for w in words]]
 
     def encode_image(self, image:torch.Tensor) -> Features:
         "(B,3,H,W) in [0,1] -> the network's scores in the place of F_VLM."

@@ -133,16 +133,17 @@ def sweep(
     made = 0
     with processes(jobs) as pool, tqdm(total=len(settings), unit="run", desc=ledger.name) as bar:
         waiting = {pool.submit(make, setting): setting for setting in settings}
-        try:
-            for future in as_completed(waiting):
-                add_runs([future.result()], ledger)
-                made += 1
-                bar.update()
-        except BrokenProcessPool:
-            raise SweepError(f"a run's process was killed, perhaps for memory; {made} new runs are in {ledger}. "
-                             f"Run this again, with fewer --jobs than {jobs}") from None
-        except (ValueError, RuntimeError, FloatingPointError) as error:
-            raise SweepError(f"{waiting[future]} failed ({error}); {made} new runs are in {ledger}") from error
+        for future in as_completed(waiting):
+            try:
+                record = future.result()
+            except BrokenProcessPool:
+                raise SweepError(f"a run's process was killed, perhaps for memory; {made} new runs are in {ledger}. "
+                                 f"Run this again, with fewer --jobs than {jobs}") from None
+            except Exception as error:
+                raise SweepError(f"{waiting[future]} failed ({error!r}); {made} new runs are in {ledger}") from error
+            add_runs([record], ledger)
+            made += 1
+            bar.update()
     return made
 
 # %% ../../nbs/5_evidence/08_sweep.ipynb #08sw0022

@@ -70,11 +70,11 @@ def parts_macs(
     image = torch.zeros(1, 3, image_px, image_px, device=device)
     text_emb = torch.zeros(words, model.vlm.dim, device=device)
     with torch.no_grad():
-        f_vlm, f_rsi, features = model.vlm(image), model.rsi(image), model.encode_image(image)
+        (f_vlm, f_rsi), features = model.streams(image), model.encode_image(image)
 
     parts = {
         "vlm": macs(lambda: model.vlm(image)),
-        "rsi": macs(lambda: model.rsi(image)),
+        "rsi": macs(lambda: model.rsi and model.rsi(image)),
         "dsfe": macs(lambda: model.dsfe(f_vlm, f_rsi)),
     }
     parts["mscam"] = macs(lambda: model.encode_image(image)) - sum(parts.values())
@@ -83,7 +83,9 @@ def parts_macs(
 
 # %% ../../nbs/2_model/14_budget.ipynb #13000024
 def _input_px(stream, image_px):
-    "Side of the square that a stream really reads."
+    "Side of the square that a stream really reads; 0 if there is no stream."
+    if stream is None:
+        return 0
     return stream.input_px or -(-image_px//stream.patch_px)*stream.patch_px
 
 
@@ -107,7 +109,7 @@ def budget(
     count, parts = count_parameters(model), parts_macs(model, words, image_px)
     return {
         "total_parameters": count["total"], "trainable_parameters": count["trainable"],
-        "new_parameters": count["total"] - count["parts"]["vlm"] - count["parts"]["rsi"],
+        "new_parameters": count["total"] - count["parts"]["vlm"] - count["parts"].get("rsi", 0),
         f"macs_{image_px}": sum(parts.values()), "vlm_macs": parts["vlm"], "rsi_macs": parts["rsi"],
         "head_macs": parts["dsfe"] + parts["mscam"] + parts["query"],     # all that is new
         "words": words, "image_px": image_px,

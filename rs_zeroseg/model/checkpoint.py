@@ -79,11 +79,13 @@ def save(
     OSError
         If it cannot be written. The message names the folder.
     ValueError
-        If the folder holds something else."""
+        If the folder holds something else, or a weight is too large for 16 bit. The message names its tensor."""
     only_ours(folder)
     tensors = {}
     for name, v in _changed(model).items():
         tensors[name] = (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous()
+        if half and tensors[name].isinf().any():
+            raise ValueError(f"{name}: a weight is too large for 16 bit; save it with half=False")
     config = {"model": model.config.kind} | asdict(model.config) | {"threshold": model.threshold}
     if model.pretrained:
         config["left_out"] = _left_out(model.pretrained, tensors)

@@ -69,8 +69,8 @@ class ConfusionMatrix:
         return torch.where(has_one, 100*hits/union.clamp(min=1), torch.nan)
 
     def pixel_accuracy(self) -> float:
-        "Share of the counted pixels that got the right word, percent."
-        return 100*float(self.counts[:, :-1].diagonal().sum()/self.counts.sum().clamp(min=1))
+        "Share of the counted pixels that got the right word, percent; nan if none was counted."
+        return 100*float(self.counts[:, :-1].diagonal().sum()/self.counts.sum())
 
 # %% ../../nbs/2_model/10_metrics.ipynb #16000011
 @dataclass
@@ -128,8 +128,9 @@ def ranking_quality(
     "How well a map ranks the pixels of its word above the others, (n,), (n,) -> AP, AUROC."
     if truth.all() or not truth.any():
         return float("nan"), float("nan")
-    positive = truth.long()
-    return 100*float(binary_average_precision(score, positive)), 100*float(binary_auroc(score, positive))
+    place = score.unique(return_inverse=True)[1].double()                      # of each score among the others
+    rank, positive = place/place.max().clamp(min=1), truth.long()              # beyond [0,1] sigmoids would blur it
+    return 100*float(binary_average_precision(rank, positive)), 100*float(binary_auroc(rank, positive))
 
 # %% ../../nbs/2_model/10_metrics.ipynb #1600003b
 def encode_scene(
@@ -155,7 +156,9 @@ def best_threshold(
     known:torch.Tensor,     # (n,) probabilities that should pass
     unknown:torch.Tensor,   # (m,) probabilities that should not
 )->float:                   # midway between the two values that it separates
-    "The threshold with the highest balanced accuracy, (n,), (m,) -> probability."
+    "The threshold with the highest balanced accuracy, (n,), (m,) -> probability; ValueError if one of them is empty."
+    if not (len(known) and len(unknown)):
+        raise ValueError(f"{len(known)} known and {len(unknown)} unknown pixels: a threshold needs both")
     chance, order = torch.cat((known, unknown)).sort(descending=True)
     passes = (torch.arange(len(order)) < len(known))[order]                    # (n+m,) is it one of the known?
     # J, if the threshold is set just below each of the sorted values
@@ -163,7 +166,8 @@ def best_threshold(
 
     lower = torch.cat((chance[1:], chance.new_zeros(1)))                       # the next value in the ranking
     best = gain.where(chance > lower, -1.).argmax()                            # equal values pass together
-    return float((chance[best] + lower[best])/2)
+    middle = (chance[best] + lower[best])/2
+    return float(middle if middle > lower[best] else chance[best])             # neighbours have nothing between them
 
 # %% ../../nbs/2_model/10_metrics.ipynb #eb17eabc
 def known_and_unknown(

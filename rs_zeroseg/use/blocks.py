@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from dataclasses import asdict
 from functools import partial
 from itertools import product, repeat
 from pathlib import Path
@@ -39,7 +40,9 @@ from .source import grid_origin
 # %% ../../nbs/6_use/04_blocks.ipynb #17000102
 def fingerprint(model:torch.nn.Module, text_emb:torch.Tensor) -> str:
     "16 hexadecimal digits that tell two models, or two questions (K,D_E), apart."
-    digest = hashlib.blake2b(digest_size=8)
+    config = getattr(model, "config", None)
+    settings = asdict(config) | {"threshold": None} if config else {}     # the threshold is part of the request
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8)
     for name, tensor in sorted(model.state_dict().items()) + [("", text_emb)]:
         values = tensor.detach().cpu().contiguous().flatten()
         digest.update(name.encode())

@@ -154,11 +154,13 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder/name for name in GRAPHS]
     prepared, steps = ("vlm", "key", "first"), ("cosine", "attention", "logits")
-    image, levels = torch.rand(1, 3, SIZE_PX, SIZE_PX), torch.ones(3)
+    device = next(model.parameters()).device
+    image, levels = torch.rand(1, 3, SIZE_PX, SIZE_PX, device=device), torch.ones(3, device=device)
+    text_emb = torch.rand(3, model.text.dim, device=device)
     example = ImageGraph(model)(image, levels)
     _write(ImageGraph(model), (image, levels), paths[0], ("image", "levels"), prepared)
     words = {0: torch.export.Dim("K", min=1, max=512)}
-    _write(QueryGraph(model.head), (*example, torch.rand(3, model.text.dim)), paths[1], (*prepared, "text_emb"), steps,
+    _write(QueryGraph(model.head), (*example, text_emb), paths[1], (*prepared, "text_emb"), steps,
            dynamic_shapes=({}, {}, {}, words))
     tokens = {1: torch.export.Dim("L", min=3, max=128)}
     ids = torch.tensor([model.text.tokenizer.encode("an aerial photo of a road").ids])

@@ -17,6 +17,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
+from rasterio.features import is_valid_geom
 from rasterio.warp import transform, transform_geom
 
 from ..data.bands import place
@@ -98,7 +99,10 @@ def shapes_of(
         raise ValueError(f"--aoi {area}: neither four numbers nor a file; give left,bottom,right,top, or polygons")
     read = _geojson if Path(area).suffix.lower() in (".json", ".geojson") else _by_geopandas
     own, shapes = read(Path(area))
-    shapes = [shape for shape in shapes if shape and shape["type"] in ("Polygon", "MultiPolygon")]
+    try:
+        shapes = [shape for shape in shapes if shape and _is_polygon(shape)]
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f"--aoi {area}: a shape in it lacks its type or its coordinates; save it anew") from None
     if not shapes:
         raise ValueError(f"--aoi {area}: no polygon in it; give the outline of an area")
     return [transform_geom(own, crs, shape) for shape in shapes]
@@ -122,6 +126,15 @@ def _geojson(path:Path) -> tuple[CRS, list[dict[str, Any]]]:
         return CRS.from_user_input(name), [f.get("geometry", f) for f in features]
     except (ValueError, AttributeError, CRSError) as error:
         raise ValueError(f"--aoi {path}: not GeoJSON that can be read ({error}); save it anew") from None
+
+
+def _is_polygon(shape:dict[str, Any]) -> bool:
+    "Is a geometry a polygon? LookupError, TypeError or ValueError if it is not whole."
+    if shape["type"] not in ("Polygon", "MultiPolygon"):
+        return False
+    if not is_valid_geom(shape):
+        raise ValueError("coordinates")
+    return True
 
 
 def _by_geopandas(path:Path) -> tuple[CRS, list[dict[str, Any]]]:

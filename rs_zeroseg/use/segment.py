@@ -123,7 +123,7 @@ def is_xarray(source:Any) -> bool:
 
 
 def bands_first(array:np.ndarray) -> np.ndarray:
-    """(H,W,C) or (C,H,W) -> (C,H,W); a picture of 3 or 4 rows and 3 or 4 columns is taken as (C,H,W).
+    """(H,W,C) or (C,H,W) -> (C,H,W); where both the first and the last side are 3 or 4, it is taken as (C,H,W).
 
     Raises
     ------

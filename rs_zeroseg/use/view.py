@@ -242,9 +242,10 @@ def encoded(
     levels:Sequence[float],    # of MS-CAM, three numbers; a model without all parts of RS-ZeroSeg has no use for them
 )->tuple|Features:             # what `steps_of` reads
     "An image through a model, before any word."
+    device = next(model.parameters()).device
     with torch.inference_mode():
         if has_steps(model):
-            return ImageGraph(model)(image, torch.tensor(levels))
+            return ImageGraph(model)(image.to(device), torch.tensor(levels, device=device))
         return model.encode_image(image)
 
 
@@ -253,18 +254,18 @@ def steps_of(
     prepared:Any,                   # what `encoded` gave
     words:Sequence[str],
 )->dict[str, torch.Tensor]:         # cosine, attention (a_k; not of every model), logits (of S_k): (K,128,128) each
-    "How the scores of words come about, on the grid of the view."
+    "How the scores of words come about, on the grid of the view and on the CPU."
     text_emb = model.encode_words(list(words))
     with torch.inference_mode():
         if has_steps(model):
             maps = QueryGraph(model.head)(*prepared, text_emb)                                # (1,K,128,128) each
-            return {name:step[0] for name, step in zip(("cosine", "attention", "logits"), maps)}
+            return {name:step[0].cpu() for name, step in zip(("cosine", "attention", "logits"), maps)}
         logits, attention = model.score(prepared, text_emb)
         cosine = torch.einsum("bdhw,kd->bkhw", prepared.vlm, F.normalize(text_emb, dim=-1))
         steps = dict(cosine=cosine, logits=logits)
         if attention is not None:
             steps["attention"] = attention.logit(eps=1e-6)
-        return {name:resize(step, (GRID, GRID))[0] for name, step in steps.items()}
+        return {name:resize(step, (GRID, GRID))[0].cpu() for name, step in steps.items()}
 
 # %% ../../nbs/6_use/29_view.ipynb #6u290011
 @patch
@@ -327,7 +328,7 @@ def _likeness(self:AttentionView, request:dict, buffers:list) -> tuple[dict, lis
     prepared = self.kept[key]
     vlm = prepared.vlm[0] if isinstance(prepared, Features) else prepared[0][0]                # (384,h,w), unit
     x, y = (int(request[axis]) for axis in "xy")
-    token = vlm[:, y*vlm.shape[1]//SIZE_PX, x*vlm.shape[2]//SIZE_PX].numpy()
+    token = vlm[:, y*vlm.shape[1]//SIZE_PX, x*vlm.shape[2]//SIZE_PX].cpu().numpy()
     cosines = {word:float(vector @ token) for word, vector in self.captioned.items()}
     best = sorted(cosines.items(), key=lambda pair: -pair[1])[:int(request["count"])]
     return dict(words=best), []
