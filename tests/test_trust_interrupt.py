@@ -178,4 +178,4 @@ def test_a_run_that_fails_ends_those_beside_it(tmp_path):
     (tmp_path/"runs.py").write_text(RUNS_THAT_LAST)
     command = [sys.executable, tmp_path/"runs.py", tmp_path, "2", "error"]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
-    assert done.returncode == 1 and "failed (RuntimeError('a run fails')); 0 new runs" in done.stderr
+    assert done.returncode == 1 and "failed (ValueError('a run fails')); 0 new runs" in done.stderr
