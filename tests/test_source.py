@@ -233,6 +233,53 @@ def test_a_mask_counts_wherever_it_is(scene, model, tmp_path, how):
     np.testing.assert_array_equal(found.labels == 255, hole())
 
 
+@pytest.mark.parametrize("how", MASKS)
+def test_nodata_none_counts_every_pixel(scene, model, tmp_path, how):
+    source = MASKS[how](scene, tmp_path)
+    with rasterio.open(source) as src:
+        pixels = src.read([1, 2, 3])
+    right = mapped(write(tmp_path/"b.tif", pixels), model, tmp_path, nodata="none")
+
+    found = mapped(source, model, tmp_path, nodata="none")
+
+    assert found["nodata"] == 0 and agree(found.labels, right.labels) == 1
+
+
+def test_nodata_none_counts_the_clear_colour_of_a_palette(scene, model, tmp_path):
+    from PIL import Image
+    picture = Image.fromarray(scene.transpose(1, 2, 0)).quantize(200)
+    picture.save(tmp_path/"a.png", transparency=7)
+
+    found, every = (mapped(tmp_path/"a.png", model, tmp_path, nodata=nodata) for nodata in (None, "none"))
+
+    np.testing.assert_array_equal(found.labels == 255, np.asarray(picture) == 7)
+    assert every["nodata"] == 0
+
+
+def test_nodata_none_keeps_the_gaps_of_a_vrt(scene, model, tmp_path):
+    left = write(tmp_path/"l.tif", scene[:, :, :64])
+    path = vrt(tmp_path/"a.vrt", {left: (0, 0, 64, SIDE)})
+
+    found = mapped(path, model, tmp_path, nodata="none")
+
+    np.testing.assert_array_equal(found.labels == 255, np.broadcast_to(np.arange(SIDE) >= 64, (SIDE, SIDE)))
+
+
+def test_a_killed_run_begins_anew_where_nodata_none_is_asked(scene, model, tmp_path, monkeypatch):
+    "What was answered with a mask is not used where every pixel counts."
+    source = write(tmp_path/"a.tif", np.where(hole(), 0, scene).astype(np.uint8), nodata=0)
+    monkeypatch.setattr("rs_zeroseg.use.raster.write_answers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mapped(source, model, tmp_path)
+    monkeypatch.undo()
+
+    assert mapped(source, model, tmp_path, nodata="none")["nodata"] == 0
+
+
+def interrupted(*given):
+    raise KeyboardInterrupt
+
+
 def test_nodata_of_each_band_counts(scene, model, tmp_path):
     "GeoTIFF knows one nodata value for all bands, a VRT one for each."
     pixels = np.where(hole(), np.array([0, 255, 0], np.uint8)[:, None, None], scene)

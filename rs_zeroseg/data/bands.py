@@ -44,7 +44,7 @@ class Look:
     "What a person says of images, over what their files say."
     bands:tuple[int, ...]|None = None               # red, green, blue, counted from 1; a single one is taken thrice
     stretch:str|tuple[float, float] = "auto"        # values that become 0 and 1; or 'auto', 'percent', 'none'
-    nodata:float|str|None = None                    # value of pixels that hold nothing; 'none': all hold something
+    nodata:float|str|None = None                    # value of empty pixels; or 'declared', 'none'
 
 
 NOTHING_SAID = Look()

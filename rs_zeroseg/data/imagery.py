@@ -295,7 +295,7 @@ def _size(self:FolderDataset, k:int) -> tuple[int, int]:
 
 # %% ../../nbs/1_data/12_imagery.ipynb #6bc7ccf3
 SEEN_FOR_STRETCH = 64
-AS_DECLARED = Look(nodata="none")      # only the nodata that a file declares
+AS_DECLARED = Look(nodata="declared")      # nothing is guessed
 
 
 @patch

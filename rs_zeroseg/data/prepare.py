@@ -57,7 +57,7 @@ def _open_bytes(content, path):
 def _read_rgb(src):
     "(H,W,3) uint8 of an open image: its first three bands, the colours of its palette, or its only band thrice."
     grey = src.count < 3 and src.dtypes[0] == "uint8"
-    pixels, _ = read_rgb(src, look_at(src, Look(bands=(1,), nodata="none") if grey else Look(nodata="none")))
+    pixels, _ = read_rgb(src, look_at(src, Look(bands=(1,) if grey else None, nodata="declared")))
     return (pixels * 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 # %% ../../nbs/1_data/14_prepare.ipynb #2600001e

@@ -181,7 +181,10 @@ def facts_of(
     facts = Facts(rgb, why, dtype, palette_of(src, rgb[0]), filled=filled_by(src, rgb[0]))
     shrink = max(1, max(src.shape)/size_px)
     shape = max(1, round(src.height/shrink)), max(1, round(src.width/shrink))
-    facts.alpha, facts.masked, facts.notes = alpha_band(src, rgb, shape)
+    if look.nodata == "none":
+        _all_count(facts)
+    else:
+        facts.alpha, facts.masked, facts.notes = alpha_band(src, rgb, shape)
     if why.startswith("the first three") and src.count > 3:
         facts.notes.append(f"it does not say which of its {src.count} bands are red, green and blue: "
                            "1, 2 and 3 are taken; --bands 4,3,2 takes others")
@@ -193,7 +196,7 @@ def facts_of(
         facts.gain = np.array([scales, offsets])[..., None, None]
     facts.known = _known_limits(src, rgb, dtype)
     plain_bytes = dtype == np.uint8 and facts.gain is None
-    if plain_bytes and look.stretch in ("auto", "none") and look.nodata == "none":
+    if plain_bytes and look.stretch in ("auto", "none") and isinstance(look.nodata, str):
         facts.sample = np.empty((3, 0))                                   # all is known, nothing need be read
         return facts
     values, valid = read_values(src, facts, None, shape)
@@ -202,6 +205,13 @@ def facts_of(
         _, valid = read_values(src, facts, None, shape)
     facts.sample = _scaled(facts, values)[:, valid]
     return facts
+
+
+def _all_count(facts:Facts) -> None:
+    "See that every pixel holds data, whatever the file says."
+    facts.masked = False
+    if facts.palette is not None:
+        facts.palette[:, 3] = 255
 
 
 def _check_nodata(name:str, nodata:float|str|None, dtype:np.dtype) -> None:
@@ -223,7 +233,7 @@ def _find_holes(
 ) -> None:
     "Note which values of a small reading (3,h,w) stand for nothing, and say so."
     if nodata is not None:
-        facts.holes = [] if nodata == "none" else [Hole(float(nodata))]
+        facts.holes = [] if isinstance(nodata, str) else [Hole(float(nodata))]
         return
     same = (values == values[0]).all(0) & valid
     absurd = _absurd(values, same)

@@ -166,7 +166,8 @@ class Input:
         for file in self.files:
             parts = hashlib.blake2b(json.dumps(list(map(_state, _parts_of(file)))).encode(), digest_size=8).hexdigest()
             holes = repr([(hole.value, hole.where is None) for hole in file.facts.holes])       # found or asked for
-            found.append([*_state(file.name), parts, *file.facts.bands, repr(file.facts.limits), holes])
+            masks = [file.facts.alpha, file.facts.masked]
+            found.append([*_state(file.name), parts, *file.facts.bands, repr(file.facts.limits), holes, *masks])
         return found
 
     def read_files(self) -> list[str]:
