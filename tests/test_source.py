@@ -178,6 +178,89 @@ def test_what_a_file_says_of_its_numbers_counts(scene, plain, model, tmp_path, h
     assert {"NBITS": "NBITS=12", "statistics": "its statistics"}.get(how, how) in found["stretch_by"]
 
 
+def scaled(path, array, scale, offset, **profile):
+    "A file whose numbers have this scale and offset; its path."
+    write(path, array, **profile)
+    with rasterio.open(path, "r+") as dst:
+        dst.scales, dst.offsets = (scale,)*3, (offset,)*3
+    return path
+
+
+def statistics(low, high):
+    "Statistics as GDAL writes them, of all three bands."
+    told = dict(MINIMUM=low, MAXIMUM=high, MEAN=(low + high)/2, STDDEV=(high - low)/2)
+    return [{f"STATISTICS_{name}": str(value) for name, value in told.items()}]*3
+
+
+def halves(array):
+    "The left and the right half of a picture, and where the right one lies."
+    return array[:, :, :SIDE//2], array[:, :, SIDE//2:], moved(SIDE//2, 0)
+
+
+@pytest.mark.parametrize("says", ["nothing", "statistics"])
+def test_each_file_of_a_mosaic_has_its_own_scale_and_offset(scene, plain, model, tmp_path, says):
+    left, right, place = halves(scene.astype(np.uint16))
+    tags = [statistics(200, 7850), statistics(0, 2550)] if says == "statistics" else [(), ()]
+    a = scaled(tmp_path/"a.tif", left*30 + 200, 1/30, -200/30, tags=tags[0])
+    b = scaled(tmp_path/"b.tif", 2550 - right*10, -1/10, 255, tags=tags[1], **place)
+
+    found = mapped([a, b], model, tmp_path)
+
+    assert agree(found.labels, plain) >= .99
+    assert found["stretch_by"] == f"by its {'scale and offset' if says == 'nothing' else says}"
+
+
+@pytest.mark.parametrize("tags", [(), statistics(0, 7650)])
+def test_a_negative_scale_turns_neither_the_limits_nor_the_picture(scene, plain, model, tmp_path, tags):
+    source = scaled(tmp_path/"a.tif", 7650 - scene.astype(np.uint16)*30, -1/30, 255, tags=tags)
+
+    found = mapped(source, model, tmp_path)
+
+    assert agree(found.labels, plain) >= .99
+    np.testing.assert_allclose(found["stretch"], [[0, 255]]*3)
+
+
+@pytest.mark.parametrize("how", ["scale and offset", "NBITS", "scaled bytes"])
+def test_files_that_count_in_different_ways_are_not_one_mosaic(scene, wide, model, tmp_path, how):
+    left, right, place = halves(scene if how == "scaled bytes" else wide)
+    a = write(tmp_path/"a.tif", left, **(dict(nbits=13) if how == "NBITS" else {}))
+    scale = 1. if how == "NBITS" else 1/255
+    b = scaled(tmp_path/"b.tif", right, scale, 0., **place)
+    says = {"NBITS": "uint16 and uint16 with NBITS=13", "scaled bytes": "uint8 and uint8 with scale and offset"}
+
+    with pytest.raises(ValueError, match=rf"a\.tif and 1 more: {says.get(how, 'uint16 and uint16 with scale')}.*apart"):
+        mapped([a, b], model, tmp_path)
+
+    assert mapped([a, b], model, tmp_path, stretch=(200., 7850.))["files"] == 2
+
+
+def test_fractions_of_16_bits_have_no_number_of_bits(scene, plain, model, tmp_path):
+    found = mapped(write(tmp_path/"a.tif", (scene/255).astype(np.float32), nbits=16), model, tmp_path, stretch="auto")
+    right = mapped(write(tmp_path/"b.tif", (scene/255).astype(np.float32)), model, tmp_path)
+
+    assert found["stretch_by"] == "percentiles" and agree(found.labels, right.labels) > .99
+
+
+GREY = {   # what becomes of a grey picture where 0 is white: (array, profile)
+    "bytes": lambda x: (255 - x, {}),
+    "12 bits": lambda x: (4095 - x.astype(np.uint16)*16, dict(nbits=12)),
+    "16 bits": lambda x: (7650 - x.astype(np.uint16)*30, {}),
+    "1 bit": lambda x: ((x < 128).astype(np.uint8), dict(nbits=1)),
+}
+
+
+@pytest.mark.parametrize("bands", [(1,), (1, 1, 1)])
+@pytest.mark.parametrize("how", GREY)
+def test_a_grey_picture_where_0_is_white_is_turned(scene, model, tmp_path, how, bands):
+    values, profile = GREY[how](scene[:1])
+    dark = {"1 bit": (scene[:1] >= 128).astype(np.uint8)*np.uint8(255), "16 bits": scene[:1].astype(np.uint16)*30}
+    right = mapped(write(tmp_path/"b.tif", dark.get(how, scene[:1])), model, tmp_path, bands=bands)
+
+    found = mapped(write(tmp_path/"a.tif", values, photometric="MINISWHITE", **profile), model, tmp_path, bands=bands)
+
+    assert agree(found.labels, right.labels) > .99
+
+
 def test_a_crop_of_water_is_read_as_in_the_whole(scene, wide, plain, model, tmp_path):
     "Alone, 16 bits of one class are stretched until they look like all classes."
     crop = wide[:, 100:164, 20:84]
@@ -380,6 +463,26 @@ def test_a_palette_is_its_colours(scene, model, tmp_path):
     assert agree(found.labels, same.labels) == 1 and found["bands_by"] == "its palette"
 
 
+def test_each_file_of_a_mosaic_has_its_own_palette(scene, model, tmp_path):
+    "One file is of colours, two are of numbers that stand for other colours in each, one of them of 4 bits."
+    from PIL import Image
+    parts, colours = {0: scene[:, :, :64], 64: scene[:, :, 64:128], 128: scene[:, :, 128:]}, []
+    for column, part in parts.items():
+        picture = Image.fromarray(part.transpose(1, 2, 0)).quantize(200 if column == 0 else 16)
+        expanded = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+        colours.append(expanded)
+        pixels = expanded if column == 64 else np.asarray(picture)[None]
+        path = write(tmp_path/f"{column}.tif", pixels, **moved(column, 0), **(dict(nbits=4) if column == 128 else {}))
+        if column != 64:
+            with rasterio.open(path, "r+") as dst:
+                dst.write_colormap(1, dict(enumerate(np.reshape(picture.getpalette(), (-1, 3)).tolist())))
+    whole = mapped(write(tmp_path/"whole.tif", np.concatenate(colours, 2)), model, tmp_path)
+
+    found = mapped([tmp_path/f"{column}.tif" for column in parts], model, tmp_path)
+
+    assert agree(found.labels, whole.labels) == 1
+
+
 def test_a_grey_band_is_refused_and_taken_on_request(scene, model, tmp_path):
     source = write(tmp_path/"grey.tif", scene[:1])
     thrice = mapped(write(tmp_path/"thrice.tif", scene[[0, 0, 0]]), model, tmp_path)
@@ -544,6 +647,26 @@ def test_images_of_a_folder_share_one_stretch(wide, tmp_path):
         r, c = n//4*64, n % 4*48
         np.testing.assert_allclose(item["image"].numpy(), right[:, r:r + 64, c:c + 48], atol=1e-4)
     assert sum("stretched" in str(w.message) for w in caught) == 1
+
+
+def test_images_of_a_folder_that_count_in_different_ways_have_a_stretch_each(scene, tmp_path):
+    from rs_zeroseg.data.imagery import FolderDataset
+    for kind in ("images", "masks"):
+        (tmp_path/kind).mkdir()
+    numbers = scene.astype(np.uint16)
+    scaled(tmp_path/"images"/"a.tif", numbers*30 + 200, 1/30, -200/30)
+    scaled(tmp_path/"images"/"b.tif", 2550 - numbers*10, -1/10, 255.)
+    write(tmp_path/"images"/"c.tif", numbers*16, nbits=12)
+    for name in "abc":
+        write(tmp_path/"masks"/f"{name}.tif", np.zeros((1, SIDE, SIDE), np.uint8))
+    labels = dict(name="one", categories=[dict(value=0, name="grass")])
+    (tmp_path/"labels.json").write_text(json.dumps(labels))
+
+    data = FolderDataset(tmp_path/"images", tmp_path/"masks", tmp_path/"labels.json")
+
+    with pytest.warns(UserWarning, match="stretched by"):
+        for item in (data[i] for i in range(3)):
+            np.testing.assert_allclose(item["image"].numpy(), scene/255, atol=.005)
 
 
 # ---- 7. the size of a pixel

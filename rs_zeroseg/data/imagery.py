@@ -30,7 +30,7 @@ from torch.utils.data import Dataset
 
 from .bands import Look, palette_of, place, reading
 from .labels import IGNORE, LabelSet, read_labels
-from .rasters import Facts, facts_of, look_at, read_rgb, share_stretch
+from .rasters import Facts, facts_of, kind_of, look_at, read_rgb, share_stretch
 
 # %% ../../nbs/1_data/12_imagery.ipynb #5tr00002
 PICTURES = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG", "WEBP"]   # GDAL's drivers for what a stranger may give
@@ -237,7 +237,7 @@ class FolderDataset(Dataset):
         self.pairs = _pairs(images, masks)
         self.sizes = {}            # (height, width) of the pairs met so far
         self.facts:dict[int, Facts] = {}     # how the images met so far are read
-        self.limits = {}           # type of number -> the stretch that all images of the folder share
+        self.limits = {}           # way to count -> the stretch that all images of the folder share
 
     @property
     def words(self) -> list[str]:
@@ -303,7 +303,7 @@ def _facts(self:FolderDataset, k:int, src:DatasetReader) -> Facts:
     "How the image of pair k, which is open, is read."
     if k not in self.facts:
         facts = facts_of(src, AS_DECLARED)
-        kind = str(facts.dtype)
+        kind = kind_of(facts)
         if kind not in self.limits:
             members = []
             step = math.ceil(len(self)/SEEN_FOR_STRETCH)
@@ -311,7 +311,7 @@ def _facts(self:FolderDataset, k:int, src:DatasetReader) -> Facts:
             for _, image, _ in looked_at:
                 with open_raster(image) as other:
                     members.append(facts_of(other, AS_DECLARED))
-            members = [found for found in members if str(found.dtype) == kind] or [facts]
+            members = [found for found in members if kind_of(found) == kind] or [facts]
             share_stretch(members, name=str(Path(src.name).parent))
             self.limits[kind] = members[0].limits
         facts.limits, facts.sample = self.limits[kind], None
