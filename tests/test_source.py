@@ -997,6 +997,15 @@ def test_the_pole_is_mapped_and_degrees_are_not_torn(scene, model, tmp_path):
 
 # ---- 9. messages: one right line each
 
+@pytest.mark.parametrize("word", ["none", "None", " NONE "])
+def test_a_word_that_is_the_name_of_no_word_is_refused(scene, model, tmp_path, word):
+    "The shares of a map are named by its words and by none."
+    source = write(tmp_path/"a.tif", scene)
+
+    with pytest.raises(ValueError, match="a.tif: 'none' stands for pixels that are none of the words; leave this word"):
+        segment(source, ["road", word], tmp_path/"map.tif", model, progress=False)
+
+
 @pytest.mark.parametrize("value", [300., 1.5, -1., float("nan")])
 def test_a_nodata_value_that_bytes_cannot_hold_is_an_error(scene, model, tmp_path, value):
     with pytest.raises(ValueError, match="uint8 numbers hold no such value; give a whole number of 0 to 255"):

@@ -342,7 +342,7 @@ def check_words(
     Raises
     ------
     ValueError
-        If it is empty or too long, or a word is empty, no text, or given twice (case and spaces do not count)."""
+        If it is empty or too long, or a word is empty, no text, 'none' or given twice (in whatever case)."""
     if not words:
         raise ValueError(f"{name}: give a list with at least one word")
     try:
@@ -355,6 +355,8 @@ def check_words(
     twice = [w for w in count if count[w] > 1]
     if twice:
         raise ValueError(f"{name}: the word '{twice[0]}' is given twice; name it once")
+    if "none" in count:
+        raise ValueError(f"{name}: 'none' stands for pixels that are none of the words; leave this word out")
     if len(words) > 65534:
         raise ValueError(f"{name}: {len(words)} words; a map holds at most 65534")
 
