@@ -995,6 +995,30 @@ def test_the_pole_is_mapped_and_degrees_are_not_torn(scene, model, tmp_path):
         mapped(pole, model, tmp_path, crs="EPSG:5703")
 
 
+NOWHERE = {   # CRS and transform of rasters of which no size on the ground is known
+    "the Moon": ("+proj=longlat +R=1737400 +no_defs", rasterio.Affine.scale(1e-5, -1e-5)),
+    "a building site": (LOCAL, PLACE["transform"]),
+    "no transform": ("EPSG:32631", rasterio.Affine.identity()),
+}
+
+
+@pytest.mark.parametrize("layer", ["areas.csv", "vector.parquet", "vector.gpkg"])
+@pytest.mark.parametrize("where", NOWHERE)
+def test_a_raster_that_lies_nowhere_has_areas_in_pixels(scene, model, tmp_path, where, layer):
+    geopandas = pytest.importorskip("geopandas")
+    from rs_zeroseg.use.segment import segment_file
+    crs, transform = NOWHERE[where]
+    source = write(tmp_path/"a.tif", scene, crs=crs, transform=transform)
+
+    segment_file(source, WORDS, tmp_path/"map.tif", model, progress=False, **{layer.split(".")[0]: tmp_path/layer})
+
+    read = geopandas.read_parquet if layer.endswith("parquet") else geopandas.read_file
+    table = read(tmp_path/layer)
+    assert (table.pixels.astype(int) > 0).any()
+    unknown = table.hectares == "" if layer == "areas.csv" else table.area_m2.isna()
+    assert unknown.all()
+
+
 # ---- 9. messages: one right line each
 
 @pytest.mark.parametrize("word", ["none", "None", " NONE "])

@@ -29,6 +29,7 @@ from rasterio.windows import Window
 
 from ..data.labels import map_type
 from ..data.show import IGNORE_COLOUR, NONE_COLOUR, colours_for
+from .inputs import ground_metres
 
 # %% ../../nbs/6_use/05_layers.ipynb #60a5c340
 NONE_NAME = "none of the words"
@@ -219,8 +220,8 @@ def write_layers(
 
 # %% ../../nbs/6_use/05_layers.ipynb #1e9bdd06
 def equal_area_crs(like:Any) -> str|None:
-    "A projection that keeps areas, its centre in the middle of a raster; None for a raster without a CRS."
-    if like.crs is None:
+    "A projection that keeps areas, its centre in the middle of a raster; None for a raster of no place on the Earth."
+    if ground_metres(like) is None:
         return None
     x, y = like.transform @ (like.width/2, like.height/2)
     (longitude,), (latitude,) = transform_points(like.crs, "EPSG:4326", [x], [y])[:2]
@@ -246,7 +247,7 @@ CAVEAT = ("area of the map, not an estimate of the area on the ground: a map's e
 
 
 def area_rows(path:Path, words:Sequence[str]) -> list[dict]:
-    "One row per value of a map: value, word, pixels, hectares (None without a CRS), share of what has data, caveat."
+    "One row per value of a map: value, word, pixels, hectares (None: it has no place), share of what has data, caveat."
     with warnings.catch_warnings(), rasterio.open(path) as src:
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         pixels, square_m = np.zeros((2, len(words) + 1))

@@ -121,7 +121,7 @@ def merged(things:Things, wanted:int) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def on_the_ground(src:rasterio.DatasetReader, outlines:np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Outlines in pixels -> in the CRS of the map, and their areas in m2 (nan without a CRS)."
+    "Outlines in pixels -> in the CRS of the map, and their areas in m2 (nan where it lies nowhere)."
     def placed(points):
         return np.stack(src.transform @ (points[:, 0], points[:, 1]), 1)
 
@@ -143,12 +143,12 @@ def polygons(
 ) -> "GeoDataFrame":            # word, value, area_m2, probability, pixels, geometry
     """The things of a map as polygons, one row each; those of different words do not overlap.
 
-    Without a CRS no area is known. Then none is left out for its size, and a warning says so."""
+    Of a map of no place on the Earth no area is known. Then none is left out for its size, and a warning says so."""
     from geopandas import GeoDataFrame
     with rasterio.open(path) as src, rasterio.open(chosen) as chances:
-        if min_area_m2 and src.crs is None:
-            warnings.warn(f"the map has no CRS, so no area in m2 is known, and things below {min_area_m2:g} m2 are not "
-                          "left out", stacklevel=2)
+        if min_area_m2 and equal_area_crs(src) is None:
+            warnings.warn("the map has no place on the Earth, so no area in m2 is known, and things below "
+                          f"{min_area_m2:g} m2 are not left out", stacklevel=2)
         outlines, values, pixels, chance = merged(find_things(src, chances, simplify_px, tile_px), len(words))
         outlines, area = on_the_ground(src, outlines)
         crs = src.crs and src.crs.to_wkt()
