@@ -950,6 +950,19 @@ def test_what_others_left_is_not_read_with_the_map(scene, model, tmp_path, name)
         segment(image, WORDS, tmp_path/"c.tif", model, progress=False)
 
 
+def test_statistics_of_old_probabilities_do_not_outlive_them(scene, model, tmp_path):
+    "A GIS keeps what it has counted in a file beside the probabilities, and believes it later."
+    image, chances, side = write(tmp_path/"a.tif", scene), tmp_path/"p.tif", tmp_path/"p.tif.aux.xml"
+    old = "".join(f'<MDI key="{key}">{value}</MDI>' for key, value in statistics(1, 2)[0].items())
+    side.write_text(f'<PAMDataset><PAMRasterBand band="1"><Metadata>{old}</Metadata></PAMRasterBand></PAMDataset>')
+
+    segment(image, WORDS, tmp_path/"map.tif", model, probabilities=chances, progress=False)
+
+    with rasterio.open(chances) as src:
+        assert float(src.tags(1)["STATISTICS_MEAN"]) == pytest.approx(src.read(1).mean(), rel=1e-4)
+    assert not side.exists() and (tmp_path/"map.tif.aux.xml").is_file()
+
+
 def test_a_killed_run_on_a_vrt_begins_anew_when_a_source_has_changed(scene, model, tmp_path, monkeypatch):
     wide = np.tile(scene, (1, 2, 2))
     image = write(tmp_path/"a.tif", wide)

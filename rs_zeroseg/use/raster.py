@@ -196,6 +196,8 @@ def make_map(
     with whole_files(*order.outputs) as parts:
         fill_log(log, request, blocks, order.depths, answer, name)
         counts = write_answers(given, order, log, [kept for kept, _ in blocks], parts)
+    for chances in order.chances:
+        Path(f"{chances}.aux.xml").unlink(missing_ok=True)          # what a GIS has counted in older ones
     shutil.rmtree(log, ignore_errors=True)
     told = dict(out=str(order.out), words=order.words, threshold=order.threshold)
     return told | told_of(given) | shares_of(counts, order.words)
