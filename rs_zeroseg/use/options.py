@@ -201,7 +201,7 @@ INPUT_OPTIONS = (
                  help="Make the map in this coordinate system, e.g. EPSG:32631. If left out, it is that of the first "
                       "file."),
     click.option("--aoi", metavar="AREA",
-                 help="Map only this area: left,bottom,right,top in the image's CRS, or a file of polygons. The model "
+                 help="Map only this area: left,bottom,right,top in the map's CRS, or a file of polygons. The model "
                       "does not see what lies beyond it, so labels near its edge may differ from those of the whole."),
     click.option("--gsd", metavar="METRES",
                  help="Resample what the model sees to this many metres per pixel. With auto it is the value that the "
