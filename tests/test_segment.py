@@ -149,6 +149,17 @@ def test_a_missing_extra_is_told_before_the_work(work, run, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a;b.gpkg", "a!b.gpkg"])
+def test_a_name_that_would_be_cut_is_refused_before_the_work(work, run, tmp_path, name):
+    pytest.importorskip("geopandas")
+
+    done = run("segment", work/"in.tif", "--words", "tree", "--out", tmp_path/"map.tif", "--vector", tmp_path/name,
+               "--checkpoint", work/"model")
+
+    assert done.exit_code == 2 and "cannot be in the name of a GeoPackage" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_arrays_come_back_as_they_went(work, tmp_path):
     "numpy in both layouts, and the labels are those of the same picture as a file."
     model, image = load(work/"model"), make_scene(3, size=256).image

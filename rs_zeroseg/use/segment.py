@@ -42,7 +42,7 @@ def check_layers(
     Raises
     ------
     ValueError
-        If a name has another ending or no folder.
+        If a name has another ending or no folder, or is a GeoPackage with a character that `pyogrio` cuts it at.
     ModuleNotFoundError
         If polygons are wanted and a package of the extra `gis` is missing."""
     for option, path in wanted.items():
@@ -50,6 +50,8 @@ def check_layers(
             raise ValueError(f"{path}: for {option} give a name that ends in {' or '.join(ENDINGS[option])}")
         if not path.parent.is_dir():
             raise ValueError(f"{path.parent}: no such folder; make it first")
+        if path.suffix.lower() == ".gpkg" and {";", "!"} & set(str(path)):
+            raise ValueError(f"{path}: ';' and '!' cannot be in the name of a GeoPackage or its folder; choose another")
     if "vector" in wanted:
         parquet = wanted["vector"].suffix.lower() == ".parquet"
         for package in ("shapely", "pyogrio", "geopandas", *["pyarrow"]*parquet):
