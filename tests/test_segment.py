@@ -272,6 +272,13 @@ def test_a_value_that_one_band_holds_is_a_colour(labels):
     assert not (labels(scaled) == 255).any()
 
 
+def test_nodata_of_an_array_that_is_no_number_is_refused(labels):
+    xarray = pytest.importorskip("xarray")
+
+    with pytest.raises(ValueError, match="nodata of the array, black: give a number, or remove the attribute"):
+        labels(xarray.DataArray(PIXELS, dims=("band", "y", "x"), attrs=dict(nodata="black")))
+
+
 @pytest.mark.parametrize("names", [["B02", "B03", "B04", "B08"], ["blue", "green", "red", "nir"]])
 @pytest.mark.parametrize("by", ["coordinate", "long_name"])
 def test_the_bands_of_an_xarray_object_are_found_by_their_names(labels, names, by):

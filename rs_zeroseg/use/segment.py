@@ -216,11 +216,21 @@ def band_names(data:"DataArray", dim:str) -> list[str]:
 
 
 def nodata_of(data:"DataArray") -> list[float]:
-    "Values that stand for no data, by the attributes of an xarray object and by the encoding of its file."
+    """Values that stand for no data, by the attributes of an xarray object and by the encoding of its file.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no number."""
     scaled = {"scale_factor", "add_offset"} & set(data.encoding)      # then its numbers are not those of the file
-    said = [data.attrs, {} if scaled else data.encoding]
-    found = [about.get(key) for about in said for key in ("_FillValue", "missing_value", "nodata")]
-    return [float(value) for values in found if values is not None for value in np.ravel(values)]
+    places = [data.attrs, {} if scaled else data.encoding]
+    found = [about.get(key) for about in places for key in ("_FillValue", "missing_value", "nodata")]
+    said = [value for values in found if values is not None for value in np.ravel(values)]
+    try:
+        return [float(value) for value in said]
+    except (TypeError, ValueError):
+        named = ", ".join(map(str, said))
+        raise ValueError(f"nodata of the array, {named}: give a number, or remove the attribute") from None
 
 
 def segment_xarray(data:"DataArray", words:Sequence[str], model:Segmenter, **options) -> "DataArray":
