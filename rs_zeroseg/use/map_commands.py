@@ -17,6 +17,7 @@ import click
 from ..data.vocab import tier
 from rs_zeroseg.use.options import (
     INPUT_OPTIONS,
+    Finite,
     asked_of,
     checkpoint_option,
     clip_option,
@@ -42,9 +43,9 @@ LAYER_OPTIONS = (
     click.option("--probabilities", type=FILE, help="Also write one band of probability per word to this .tif."),
     click.option("--vector", type=FILE,
                  help="Also write polygons with area and probability to this .gpkg or .parquet."),
-    click.option("--min-area", "min_area_m2", default=0., type=click.FloatRange(0), metavar="M2",
+    click.option("--min-area", "min_area_m2", default=0., type=Finite(0), metavar="M2",
                  help="Leave out polygons that are smaller than this."),
-    click.option("--simplify", "simplify_px", default=1., show_default=True, type=click.FloatRange(0), metavar="PX",
+    click.option("--simplify", "simplify_px", default=1., show_default=True, type=Finite(0), metavar="PX",
                  help="Simplify the edges of polygons by this many pixels. With 0 they follow the pixels."),
     click.option("--areas", type=FILE, help="Also write a table of hectares per word to this .csv."),
 )
@@ -286,7 +287,7 @@ def pairs_of(images:Path|None, masks:Path|None, labels:Path|None, data:Path|None
 @checkpoint_option
 @clip_option
 @rsi_option
-@click.option("--threshold", default=0., show_default=True, type=click.FloatRange(0, 1),
+@click.option("--threshold", default=0., show_default=True, type=Finite(0, 1),
               help="Call a pixel none of the words, which is a miss, if every probability is below this value.")
 @protocol_option
 @miou_option

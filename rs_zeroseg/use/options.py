@@ -6,9 +6,10 @@
 __all__ = ['EXTRAS', 'checkpoint_option', 'clip_option', 'rsi_option', 'threshold_option', 'json_option', 'INPUT_OPTIONS',
            'POLICIES', 'clip_policy', 'rsi_policy', 'PROTOCOLS', 'MIOU_RULES', 'protocol_option', 'miou_option',
            'foreseen', 'one_line', 'typed', 'missing_extra', 'CtrlC', 'OneLine', 'Commands', 'Command', 'split_words',
-           'table', 'word_rows', 'asked_of', 'with_options', 'ready']
+           'table', 'word_rows', 'Finite', 'asked_of', 'with_options', 'ready']
 
 # %% ../../nbs/6_use/22_options.ipynb #6u081300
+import math
 import signal
 import threading
 import warnings
@@ -162,6 +163,16 @@ def word_rows(
     return rows + [{"word": "(none of these)", "tier": "", "area %": 100*result["share"]["none"]}]
 
 # %% ../../nbs/6_use/22_options.ipynb #2000001a
+class Finite(click.FloatRange):
+    "A number within bounds; nan, which no bound refuses, and inf are none."
+    def convert(self, value, param, ctx):
+        "The text of an option as a float; raises click.BadParameter."
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
 checkpoint_option = click.option(
     "--checkpoint", "--preset", "checkpoint", default="pocket", show_default=True,
     help="Use this model: pocket, pocket-zero-shot, base, base-b32, paper, a checkpoint folder or a hub id.")
@@ -172,7 +183,7 @@ rsi_option = click.option(
     "--rsi-weights", default="hub", show_default=True, metavar="FILE",
     help="Read the weights of the remote-sensing encoder from this file instead of the hub.")
 threshold_option = click.option(
-    "--threshold", type=click.FloatRange(0, 1),
+    "--threshold", type=Finite(0, 1),
     help="Call a pixel none of the words if every probability is below this value. With 0 no pixel is none. If left "
          "out, the model's own threshold holds.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
@@ -190,7 +201,7 @@ INPUT_OPTIONS = (
                  help="Make the map in this coordinate system, e.g. EPSG:32631. If left out, it is that of the first "
                       "file."),
     click.option("--aoi", metavar="AREA",
-                 help="Map only this area: left,bottom,right,top in the image's CRS, or a file of polygons. The model "
+                 help="Map only this area: left,bottom,right,top in the map's CRS, or a file of polygons. The model "
                       "does not see what lies beyond it, so labels near its edge may differ from those of the whole."),
     click.option("--gsd", metavar="METRES",
                  help="Resample what the model sees to this many metres per pixel. With auto it is the value that the "

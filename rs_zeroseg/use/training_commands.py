@@ -16,6 +16,7 @@ import click
 
 from rs_zeroseg.use.options import (
     PROTOCOLS,
+    Finite,
     clip_option,
     clip_policy,
     json_option,
@@ -147,7 +148,7 @@ def mean_table(names, records) -> str:
 @click.option("--dry-run", is_flag=True, help="Say what is missing and how long it takes, and stop.")
 @click.option("--preset", default="pocket", show_default=True, type=click.Choice(["pocket", "paper"]),
               help="With paper, list the commands for a workstation (needs --dry-run).")
-@click.option("--step-seconds", type=click.FloatRange(0, min_open=True),
+@click.option("--step-seconds", type=Finite(0, min_open=True),
               help="With --preset paper: take this time per step of the paper's batch, from `rs_zeroseg bench step`.")
 def sweep(name, seeds, ledger, jobs, shard, dry_run, preset, step_seconds):
     """Train a pocket model for each row of TABLE and each seed that the ledgers lack: table1, table2, table3, table5,
@@ -238,7 +239,7 @@ MODEL_OPTIONS = (
                  help="Leave the cosine of F_VLM and the words out of Eq. 9, as we first read it, for RS-ZeroSeg."),
     click.option("--to-the-letter", is_flag=True,
                  help="Take Eq. 10 literally, as a new score and not as a correction of Eq. 9, for RS-ZeroSeg."),
-    click.option("--lam", default=.2, show_default=True, type=click.FloatRange(0),
+    click.option("--lam", default=.2, show_default=True, type=Finite(0),
                  help="Weight the second loss by this lambda of Eq. 13."),
     # keys of `finetune.IGNORED`, which would need torch
     click.option("--ignored", default="out", show_default=True, type=click.Choice(["out", "negative"]),
@@ -257,9 +258,9 @@ PLAN_OPTIONS = (
                  help="Take this many images per step, over all GPUs."),
     click.option("--accumulate", default=1, show_default=True, type=click.IntRange(1),
                  help="Read the images of a step in this many parts, to save memory."),
-    click.option("--lr", default=2e-4, show_default=True, type=click.FloatRange(0, min_open=True),
+    click.option("--lr", default=2e-4, show_default=True, type=Finite(0, min_open=True),
                  help="Let the learning rate of the new modules rise to this peak."),
-    click.option("--rsi-multiplier", default=.01, show_default=True, type=click.FloatRange(0),
+    click.option("--rsi-multiplier", default=.01, show_default=True, type=Finite(0),
                  help="Multiply the learning rate of the new modules by this for the RSI stream, where it learns."),
     click.option("--rsi-from", default=0, show_default=True, type=click.IntRange(0),
                  help="Let the RSI stream begin to learn at this step."),
