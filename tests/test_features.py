@@ -148,6 +148,60 @@ def test_no_data_stays_no_data_and_takes_no_room(tmp_path):
     assert 0 < len(chunks) < read_about(folder)["blocks"] and encoded == len(chunks) + 2, "two for the plan"
 
 
+def holed():
+    "An image with a hole of some pixels, one of a single pixel, and a slanted edge; 0 is nodata."
+    image = blobs()
+    image[:, 60:83, 90:131] = image[:, 200, 200] = 0
+    rows, columns = np.indices(image.shape[1:])
+    image[:, rows + 3*columns > 1300] = 0
+    return image
+
+
+@pytest.mark.parametrize("gsd", [.1, .31, .4, 1.7])
+def test_ask_and_segment_hold_data_in_the_same_pixels_at_every_gsd(tmp_path, gsd):
+    "The pixels of the map are .2 m; those that the model sees are finer or coarser."
+    source, folder, model = write(tmp_path/"in.tif", holed(), nodata=0), tmp_path/"features", ByColour()
+    how = Asked(gsd=gsd)
+
+    made = encode(source, folder, model, 128, progress=False, asked=how)
+    asked = ask(folder, WORDS, tmp_path/"asked.tif", model, progress=False)
+    wanted = segment(source, WORDS, tmp_path/"map.tif", model, 128, progress=False, asked=how)
+
+    one, two = read(tmp_path/"asked.tif"), read(tmp_path/"map.tif")
+    np.testing.assert_array_equal(one == 255, two == 255)
+    assert (two[0][(holed() == 0).all(0)] == 255).all() and (one == two).mean() > .999
+    assert asked["nodata"] == wanted["nodata"] > 0
+    assert (read(folder/"valid.tif")[0] == (two[0] != 255)).all()
+    held = sum(len(content) for content in contents(folder).values())
+    assert held < 1.1*made["bytes"] + 20_000, "notes and headers"
+
+
+def test_a_kill_before_the_last_file_leaves_no_folder_and_the_next_run_ends(tmp_path, monkeypatch):
+    source, folder, how = write(tmp_path/"in.tif", holed(), nodata=0), tmp_path/"features", Asked(gsd=.4)
+    encode(source, tmp_path/"whole", ByColour(), 128, progress=False, asked=how)
+
+    def killed(path, *args, **options):
+        path.with_name("plain_valid.tif").write_bytes(b"half a file")
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("rs_zeroseg.use.ask.write_raster", killed)
+        encode(source, folder, ByColour(), 128, progress=False, asked=how)
+    assert not folder.exists() and len(leftovers(folder, "blocks")) == 1
+    encode(source, folder, rest := ByColour(), 128, progress=False, asked=how)
+
+    assert rest.windows == 2, "for the plan"
+    assert contents(folder) == contents(tmp_path/"whole")
+
+
+def test_a_mask_that_is_damaged_is_named(tmp_path):
+    source, folder, model = write(tmp_path/"in.tif", holed(), nodata=0), tmp_path/"features", ByColour()
+    encode(source, folder, model, 128, progress=False, asked=Asked(gsd=.4))
+    (folder/"valid.tif").write_bytes((folder/"valid.tif").read_bytes()[:600])
+
+    with pytest.raises(ValueError, match=r"valid\.tif: damaged or cut short"):
+        ask(folder, WORDS, tmp_path/"asked.tif", model, progress=False)
+
+
 def test_a_killed_encode_goes_on_and_ends_with_the_same_bytes(tmp_path):
     source, whole, rest = write(tmp_path/"in.tif", blobs()), ByColour(), ByColour()
     encode(source, tmp_path/"whole", whole, 128, 16, progress=False)

@@ -149,6 +149,26 @@ def test_a_missing_extra_is_told_before_the_work(work, run, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_none_is_no_word(work, run, tmp_path):
+    "In the result `none` is the share of the pixels of no word."
+    done = run("segment", work/"in.tif", "--words", "water,None", "--out", tmp_path/"map.tif", "--json",
+               "--checkpoint", work/"model")
+
+    assert done.exit_code == 2 and "'none' stands for the pixels of none of the words" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a;b.gpkg", "a!b.gpkg"])
+def test_a_name_that_would_be_cut_is_refused_before_the_work(work, run, tmp_path, name):
+    pytest.importorskip("geopandas")
+
+    done = run("segment", work/"in.tif", "--words", "tree", "--out", tmp_path/"map.tif", "--vector", tmp_path/name,
+               "--checkpoint", work/"model")
+
+    assert done.exit_code == 2 and "cannot be in the name of a GeoPackage" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_arrays_come_back_as_they_went(work, tmp_path):
     "numpy in both layouts, and the labels are those of the same picture as a file."
     model, image = load(work/"model"), make_scene(3, size=256).image
@@ -180,12 +200,119 @@ def test_xarray_keeps_its_coordinates(work, order, tmp_path):
     where = xarray.Variable((), 0, dict(crs_wkt=wkt))
     data = xarray.DataArray(array, dims=("band", "y", "x"), coords=axes).assign_coords(spatial_ref=where)
     rs_zeroseg.segment(work/"in.tif", WORDS, tmp_path/"map.tif", model, progress=False)
+    data.encoding["_FillValue"] = 300                            # for numbers of the image, not for those of the map
 
     made = rs_zeroseg.segment(data.transpose(*order), WORDS, model=model)
 
-    assert made.dims == ("y", "x") and made.attrs["words"] == WORDS and "spatial_ref" in made.coords
+    assert made.encoding == {} and made.dims == ("y", "x")
+    assert made.attrs["words"] == WORDS and "spatial_ref" in made.coords
     np.testing.assert_array_equal(made.values, read(tmp_path/"map.tif"))
     np.testing.assert_array_equal(made.x, data.x)
+
+
+# ---- arrays whose pixels or bands say more than their numbers
+
+PIXELS = make_scene(3, size=128).image.transpose(2, 0, 1)      # (3,128,128)
+INSIDE = slice(40, 60), slice(50, 90)                          # does not touch the edge
+
+
+@pytest.fixture(scope="module")
+def labels():
+    "The map of an array by the pocket model."
+    model = load("pocket")
+
+    def ask(array):
+        return np.asarray(rs_zeroseg.segment(array, WORDS, model=model))
+    return ask
+
+
+def masked(array):
+    "An array that is masked inside, over numbers that look like any others."
+    mask = np.zeros(array.shape, bool)
+    mask[(slice(None), *INSIDE)] = True
+    return np.ma.array(array, mask=mask)
+
+
+def as_xarray(array, key, value, *, of_file):
+    "An xarray object with a value inside that its attributes, or the encoding of its file, name as nodata."
+    xarray = pytest.importorskip("xarray")
+    array = array.copy()
+    array[(slice(None), *INSIDE)] = value
+    data = xarray.DataArray(array, dims=("band", "y", "x"))
+    (data.encoding if of_file else data.attrs)[key] = value
+    return data
+
+
+HOLED = {"mask": lambda: masked(PIXELS), "mask, bands last": lambda: masked(PIXELS).transpose(1, 2, 0),
+         "mask of fractions": lambda: masked(PIXELS/255),
+         "NaN": lambda: masked(PIXELS/255).filled(np.nan),
+         "16-bit NaN": lambda: masked(PIXELS.astype(np.float16)).filled(np.nan),
+         "_FillValue": lambda: as_xarray(PIXELS, "_FillValue", 9, of_file=False),
+         "nodata": lambda: as_xarray(PIXELS.astype(np.float32), "nodata", -9.3, of_file=False),
+         "missing_value": lambda: as_xarray(PIXELS, "missing_value", np.array([9], np.uint8), of_file=False),
+         "_FillValue of the file": lambda: as_xarray(PIXELS/255, "_FillValue", -1, of_file=True)}
+
+
+@pytest.mark.parametrize("kind", HOLED)
+def test_what_an_array_says_is_no_data_is_none_in_the_map(labels, kind):
+    wanted = np.zeros((128, 128), bool)
+    wanted[INSIDE] = True
+
+    np.testing.assert_array_equal(labels(HOLED[kind]()) == 255, wanted)
+
+
+def test_a_value_that_one_band_holds_is_a_colour(labels):
+    "As in a file, only 9 in all bands is nothing. Numbers that were scaled are no longer those of the file."
+    array = PIXELS.copy()
+    array[0, 0] = 9
+    assert not (labels(as_xarray(array, "_FillValue", 9, of_file=False))[0] == 255).any()
+    scaled = as_xarray(PIXELS, "_FillValue", 9, of_file=True)
+    scaled.encoding["scale_factor"] = .5
+
+    assert not (labels(scaled) == 255).any()
+
+
+def test_nodata_of_an_array_that_is_no_number_is_refused(labels):
+    xarray = pytest.importorskip("xarray")
+
+    with pytest.raises(ValueError, match="nodata of the array, black: give a number, or remove the attribute"):
+        labels(xarray.DataArray(PIXELS, dims=("band", "y", "x"), attrs=dict(nodata="black")))
+
+
+@pytest.mark.parametrize("names", [["B02", "B03", "B04", "B08"], ["blue", "green", "red", "nir"]])
+@pytest.mark.parametrize("by", ["coordinate", "long_name"])
+def test_the_bands_of_an_xarray_object_are_found_by_their_names(labels, names, by):
+    xarray = pytest.importorskip("xarray")
+    four = np.concatenate([PIXELS[::-1], np.where(PIXELS[:1] > 90, 255, 0).astype(np.uint8)])     # infrared, no alpha
+    data = xarray.DataArray(four, dims=("band", "y", "x"))
+    data = data.assign_coords(band=names) if by == "coordinate" else data.assign_attrs(long_name=tuple(names))
+
+    np.testing.assert_array_equal(labels(data), labels(PIXELS))
+    assert (labels(data.drop_vars("band", errors="ignore").assign_attrs(long_name="town")) != labels(PIXELS)).any()
+
+
+def test_a_fourth_band_of_bytes_is_alpha_if_it_looks_like_it(labels):
+    "Nearly all values 0 or the largest: a mask. Many values: near infrared. The same as fractions; not in 16 bits."
+    alpha = np.full((1, 128, 128), 255, np.uint8)
+    alpha[(0, *INSIDE)] = 0
+    masked_four, infrared = np.concatenate([PIXELS, alpha]), np.concatenate([PIXELS, PIXELS[:1]//2])
+    wanted = alpha[0] == 0
+
+    for array in (masked_four, masked_four.transpose(1, 2, 0), masked_four/255):
+        np.testing.assert_array_equal(labels(array) == 255, wanted)
+    np.testing.assert_array_equal(labels(infrared), labels(PIXELS))
+    assert not (labels(masked_four.astype(np.uint16)) == 255).any()
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64", "longdouble", "int16", ">u2", "uint64", "int64"])
+def test_numbers_of_every_type_give_the_same_labels(labels, kind):
+    np.testing.assert_array_equal(labels(PIXELS.astype(kind)), labels(PIXELS.astype(np.float32)))
+
+
+@pytest.mark.parametrize("kind", ["bool", "complex64", "object"])
+def test_what_is_no_number_is_refused(labels, kind):
+    with pytest.raises(ValueError, match=f"an array of {kind}: give red, green and blue as uint8"):
+        labels(PIXELS.astype(kind))
 
 
 # ---- rio

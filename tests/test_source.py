@@ -895,6 +895,24 @@ def test_an_area_of_a_file_in_degrees_leaves_out_what_lies_outside(scene, model,
     assert ((found.labels != 255) == inside).mean() > .995 and found.labels.shape == (140, 150)
 
 
+def test_polygons_of_a_collection_count_and_points_are_left_out(scene, model, tmp_path):
+    "The file begins with a byte order mark and has an empty CRS, as some programs write it."
+    from rasterio.warp import transform_bounds
+    ends = PLACE["transform"] @ (20, 100), PLACE["transform"] @ (120, 30)
+    left, bottom, right, top = transform_bounds("EPSG:32631", "EPSG:4326", *ends[0], *ends[1])
+    ring = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
+    point = dict(type="Point", coordinates=ring[0])
+    shapes = dict(type="GeometryCollection", geometries=[point, dict(type="Polygon", coordinates=[ring])])
+    plain = mapped(write(tmp_path/"a.tif", scene), model, tmp_path, aoi=",".join(map(str, (*ends[0], *ends[1]))))
+    content = dict(type="FeatureCollection", crs=None, features=[dict(type="Feature", geometry=shapes)])
+    (tmp_path/"a.geojson").write_text(json.dumps(content), encoding="utf-8-sig")
+
+    found = mapped(tmp_path/"a.tif", model, tmp_path, aoi=str(tmp_path/"a.geojson"))
+
+    assert "a.geojson: 1 of its 2 shapes are no polygons: they are left out" in found.said
+    assert abs((found.labels != 255).sum() - plain.labels.size) < .03*plain.labels.size
+
+
 def test_the_map_in_a_folder_is_no_input_of_the_next_run(scene, plain, model, tmp_path):
     folder = tmp_path/"sheets"
     folder.mkdir()

@@ -66,6 +66,17 @@ def test_labels_with_a_control_character_are_refused(drawn, run, tmp_path, where
     assert "labels.json: " in done.output and "holds a control character; type it anew" in done.output
 
 
+def test_two_categories_of_one_name_are_refused(drawn, run, tmp_path):
+    "The report has a line for each name; the second one would replace the first."
+    copy = relabelled(drawn, tmp_path, lambda content: content["categories"][1].update(
+        name=f" {content['categories'][0]['name'].upper()}"))
+
+    done = run("evaluate", "--data", copy, "--json")
+
+    assert done.exit_code == 2 and done.output.count("\n") == 1
+    assert "labels.json: labels of " in done.output and "is listed twice; give each value a name" in done.output
+
+
 def test_words_of_other_scripts_are_no_control_characters(tmp_path):
     words = ["дорога", "شارع", "می\u200cشود", "道路", "🌊"]
     labels = LabelSet("set", [{"value": i, "name": w, "synonyms": [w]} for i, w in enumerate(words)])

@@ -136,3 +136,13 @@ def test_without_a_place(tmp_path, tif):
     assert frame.crs is None and frame.area_m2.isna().all() and len(frame) > 10
     with pytest.warns(UserWarning, match="no area in m2 is known, and things below 5 m2 are not left out"):
         assert len(polygons(*paths, WORDS, min_area_m2=5)) == len(frame)
+
+
+@pytest.mark.parametrize("name", ["gpkg_contents", "GPKG_x", "gpkg", "sqlite_x", "rtree_a_geom", "-a", ".a"])
+def test_a_file_may_have_a_name_that_no_layer_may_have(written, tmp_path, name):
+    out = tmp_path/f"{name}.gpkg"
+
+    n = write_vector(*written(drawn(1)), out, WORDS)
+
+    assert len(geopandas.read_file(out)) == n > 0
+    assert geopandas.list_layers(out).name.tolist() == [f"map_{name}"]

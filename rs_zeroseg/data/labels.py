@@ -8,6 +8,7 @@ __all__ = ['IGNORE', 'LabelSet', 'read_labels', 'write_labels', 'map_type', 'lab
 # %% ../../nbs/1_data/11_labels.ipynb #fe15ce0c
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def _kept(name:str, categories:list[dict]) -> list[dict]:
     nameless = [c["value"] for c in kept if not isinstance(c["name"], str) or not c["name"].strip()]
     if nameless:
         raise ValueError(f"labels of {name}: value {nameless[0]!r} has no name")
+    count = Counter(" ".join(c["name"].lower().split()) for c in kept)
+    if twice := [word for word in count if count[word] > 1]:
+        raise ValueError(f"labels of {name}: the name {twice[0]!r} is listed twice; give each value a name of its own")
     if not 0 < len(kept) < IGNORE:
         raise ValueError(f"labels of {name}: {len(kept)} categories; 1 to {IGNORE - 1} are possible")
     return kept
@@ -63,8 +67,8 @@ class LabelSet:
     Raises
     ------
     ValueError
-        If a value is no whole number or colour, is listed twice or has no name, if there are 0 or over 254, or if a
-        name or another text holds a control character."""
+        If a value is no whole number or colour, or has no name; if a value or a name is listed twice (case and spaces
+        do not count); if there are 0 or over 254; or if a name or another text holds a control character."""
     name:str                      # of the data set
     categories:list[dict]         # as in labels.json: value, name, synonyms, colour, novel, ignore
     licence:str=""                # of the imagery and the labels

@@ -8,6 +8,7 @@ __all__ = ['names_of', 'shapes_of', 'ground_metres']
 # %% ../../nbs/6_use/02_inputs.ipynb #2fd223ed
 import glob
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def shapes_of(
     area:str|Path,        # 'left,bottom,right,top' or a file of polygons
     crs:CRS|None,         # of the image
 )->list[dict[str, Any]]:  # GeoJSON geometries in that CRS
-    """The polygons of an area.
+    """The polygons of an area; says in a warning how many other shapes its file holds.
 
     Raises
     ------
@@ -100,12 +101,16 @@ def shapes_of(
     read = _geojson if Path(area).suffix.lower() in (".json", ".geojson") else _by_geopandas
     own, shapes = read(Path(area))
     try:
-        shapes = [shape for shape in shapes if shape and _is_polygon(shape)]
+        single = [part for shape in shapes for part in _singles(shape)]
+        polygons = [shape for shape in single if _is_polygon(shape)]
     except (LookupError, TypeError, ValueError):
         raise ValueError(f"--aoi {area}: a shape in it lacks its type or its coordinates; save it anew") from None
-    if not shapes:
+    if not polygons:
         raise ValueError(f"--aoi {area}: no polygon in it; give the outline of an area")
-    return [transform_geom(own, crs, shape) for shape in shapes]
+    if others := len(single) - len(polygons):
+        warnings.warn(f"--aoi {area}: {others} of its {len(single)} shapes are no polygons: they are left out",
+                      stacklevel=2)
+    return [transform_geom(own, crs, shape) for shape in polygons]
 
 # %% ../../nbs/6_use/02_inputs.ipynb #8c2d0356
 def _four(text:str) -> list[float]:
@@ -120,12 +125,21 @@ def _four(text:str) -> list[float]:
 def _geojson(path:Path) -> tuple[CRS, list[dict[str, Any]]]:
     "CRS and geometries of a GeoJSON file; ValueError if it is none."
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        name = content.get("crs", {}).get("properties", {}).get("name", "EPSG:4326")
-        features = content.get("features", [content])
-        return CRS.from_user_input(name), [f.get("geometry", f) for f in features]
-    except (ValueError, AttributeError, CRSError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))        # some programs begin with a byte order mark
+        about = (content.get("crs") or {}).get("properties") or {}
+        features = content.get("features", [content]) or []
+        return CRS.from_user_input(about.get("name") or "EPSG:4326"), [f.get("geometry", f) for f in features]
+    except (ValueError, TypeError, AttributeError, CRSError) as error:
         raise ValueError(f"--aoi {path}: not GeoJSON that can be read ({error}); save it anew") from None
+
+
+def _singles(shape:dict[str, Any]|None) -> list[dict[str, Any]]:
+    "A geometry, or those in a collection; LookupError or TypeError if it is not whole."
+    if not shape:
+        return []
+    if shape["type"] != "GeometryCollection":
+        return [shape]
+    return [part for member in shape["geometries"] for part in _singles(member)]
 
 
 def _is_polygon(shape:dict[str, Any]) -> bool:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ENDINGS', 'LAYERS', 'check_layers', 'make_vector', 'make_areas', 'make_preview', 'ready_model', 'layer_makers',
-           'segment_file', 'named', 'is_xarray', 'bands_first', 'place_of', 'segment_array', 'segment_xarray',
-           'segment']
+           'segment_file', 'named', 'is_xarray', 'bands_first', 'plain_numbers', 'holds_data', 'place_of', 'colours_of',
+           'segment_array', 'band_names', 'nodata_of', 'segment_xarray', 'segment']
 
 # %% ../../nbs/6_use/10_segment.ipynb #174346a9
 import tempfile
@@ -42,7 +42,7 @@ def check_layers(
     Raises
     ------
     ValueError
-        If a name has another ending or no folder.
+        If a name has another ending or no folder, or is a GeoPackage with a character that `pyogrio` cuts it at.
     ModuleNotFoundError
         If polygons are wanted and a package of the extra `gis` is missing."""
     for option, path in wanted.items():
@@ -50,6 +50,8 @@ def check_layers(
             raise ValueError(f"{path}: for {option} give a name that ends in {' or '.join(ENDINGS[option])}")
         if not path.parent.is_dir():
             raise ValueError(f"{path.parent}: no such folder; make it first")
+        if path.suffix.lower() == ".gpkg" and {";", "!"} & set(str(path)):
+            raise ValueError(f"{path}: ';' and '!' cannot be in the name of a GeoPackage or its folder; choose another")
     if "vector" in wanted:
         parquet = wanted["vector"].suffix.lower() == ".parquet"
         for package in ("shapely", "pyogrio", "geopandas", *["pyarrow"]*parquet):
@@ -136,6 +138,27 @@ def bands_first(array:np.ndarray) -> np.ndarray:
     raise ValueError(f"an array of shape {array.shape}: give (3,H,W) or (H,W,3), red, green and blue")
 
 
+def plain_numbers(array:np.ndarray) -> np.ndarray:
+    """The same array with numbers that a GeoTIFF holds: 16-bit fractions become 32-bit ones.
+
+    Raises
+    ------
+    ValueError
+        If its elements are no real numbers."""
+    if array.dtype.kind not in "uif":
+        raise ValueError(f"an array of {array.dtype}: give red, green and blue as uint8, uint16 or float32")
+    held = array.dtype.kind != "f" or array.dtype.itemsize in (4, 8)
+    return array.astype(array.dtype.newbyteorder("=") if held else np.float32)
+
+
+def holds_data(array:np.ndarray, nodata:Sequence[float]) -> np.ndarray:
+    "Which pixels of a (C,H,W) array hold data, (H,W): all bands are finite, and not all are masked or `nodata`."
+    values = np.ma.getdata(array)
+    named = np.asarray(nodata, values.dtype if values.dtype.kind == "f" else None)
+    nothing = np.ma.getmaskarray(array) | np.isin(values, named)
+    return np.isfinite(values).all(0) & ~nothing.all(0)
+
+
 def place_of(data:"DataArray") -> dict:
     "CRS and transform of an xarray object with the dimensions y and x, as rasterio takes them; empty if it has none."
     if not {"x", "y"} <= set(data.coords) or min(data.sizes["x"], data.sizes["y"]) < 2:
@@ -146,23 +169,68 @@ def place_of(data:"DataArray") -> dict:
     return dict(transform=rasterio.Affine(dx, 0, x[0] - dx/2, 0, dy, y[0] - dy/2), crs=where.get("crs_wkt"))
 
 # %% ../../nbs/6_use/10_segment.ipynb #3f606cfa
-def segment_array(array:np.ndarray, words:Sequence[str], model:Segmenter, place:dict, **options) -> np.ndarray:
-    "The map of a (3,H,W) array, (H,W), by way of a temporary file; raises as `raster.segment` does."
-    valid = np.isfinite(array).all(0)
+def colours_of(array:np.ndarray, names:Sequence[str]) -> dict:
+    "How the bands of a (C,H,W) array are tagged in a GeoTIFF; bands that have names or are many are not tagged."
+    if names or len(array) not in (3, 4):
+        return dict(photometric="MINISBLACK")
+    return dict(photometric="RGB", alpha="YES" if array.dtype == np.uint8 else "NO")
+
+
+def segment_array(
+    array:np.ndarray,            # (C,H,W), may be masked
+    words:Sequence[str], model:Segmenter,
+    place:dict,                  # from `place_of`
+    names:Sequence[str]=(),      # of the bands, if they have any
+    nodata:Sequence[float]=(),   # values that stand for no data
+    **options,
+)->np.ndarray:                   # (H,W)
+    "The map of an array, by way of a temporary file; raises as `raster.segment` and `plain_numbers` do."
+    array = plain_numbers(array)
+    valid, array = holds_data(array, nodata), np.ma.getdata(array)
     if array.dtype.kind == "f" and valid.any() and 0 <= array[:, valid].min() and array[:, valid].max() <= 1:
         array = (255*np.where(valid, array, 0)).round().astype(np.uint8)
     C, H, W = array.shape
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         source, out = Path(name)/"array.tif", Path(name)/"map.tif"
-        profile = dict(driver="GTiff", count=C, height=H, width=W, dtype=array.dtype, photometric="RGB") | place
-        with rasterio.open(source, "w", **profile) as dst:
+        profile = dict(driver="GTiff", count=C, height=H, width=W, dtype=array.dtype) | place
+        with rasterio.open(source, "w", **profile, **colours_of(array, names)) as dst:
             dst.write(array)
+            for band, title in enumerate(names, 1):
+                dst.set_band_description(band, title)
             if not valid.all():
                 dst.write_mask(valid)
         raster.segment(source, words, out, model, **options)
         with rasterio.open(out) as src:
             return src.read(1)
+
+
+def band_names(data:"DataArray", dim:str) -> list[str]:
+    "Names of the bands along a dimension, from its coordinate or from `long_name`; empty if they have none."
+    along = data.coords[dim].values.tolist() if dim in data.coords else []
+    for names in (along, data.attrs.get("long_name")):
+        listed = isinstance(names, (list, tuple)) and len(names) == data.sizes[dim]
+        if listed and all(isinstance(name, str) for name in names):
+            return list(names)
+    return []
+
+
+def nodata_of(data:"DataArray") -> list[float]:
+    """Values that stand for no data, by the attributes of an xarray object and by the encoding of its file.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no number."""
+    scaled = {"scale_factor", "add_offset"} & set(data.encoding)      # then its numbers are not those of the file
+    places = [data.attrs, {} if scaled else data.encoding]
+    found = [about.get(key) for about in places for key in ("_FillValue", "missing_value", "nodata")]
+    said = [value for values in found if values is not None for value in np.ravel(values)]
+    try:
+        return [float(value) for value in said]
+    except (TypeError, ValueError):
+        named = ", ".join(map(str, said))
+        raise ValueError(f"nodata of the array, {named}: give a number, or remove the attribute") from None
 
 
 def segment_xarray(data:"DataArray", words:Sequence[str], model:Segmenter, **options) -> "DataArray":
@@ -171,9 +239,11 @@ def segment_xarray(data:"DataArray", words:Sequence[str], model:Segmenter, **opt
     if len(bands) != 1 or not {"y", "x"} <= set(data.dims):
         raise ValueError(f"dimensions {data.dims}: give an object with the dimensions y and x and one of bands")
     ordered = data.transpose(*bands, "y", "x")
-    coded = segment_array(np.asarray(ordered), words, model, place_of(data), **options)
+    said = dict(names=band_names(data, bands[0]), nodata=nodata_of(data))
+    coded = segment_array(np.asarray(ordered), words, model, place_of(data), **said, **options)
     made = ordered.isel({bands[0]: 0}, drop=True).copy(data=coded)
     made.attrs = dict(words=list(words), nodata=int(np.iinfo(coded.dtype).max))
+    made.encoding = {}
     return made.rename("map")
 
 # %% ../../nbs/6_use/10_segment.ipynb #0fb71201
@@ -204,4 +274,4 @@ def segment(
     options = dict(progress=False) | options
     if is_xarray(source):
         return segment_xarray(source, words, ready_model(model, shifts), **options)
-    return segment_array(bands_first(np.asarray(source)), words, ready_model(model, shifts), {}, **options)
+    return segment_array(bands_first(np.asanyarray(source)), words, ready_model(model, shifts), {}, **options)

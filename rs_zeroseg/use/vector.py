@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['VECTOR_TILE_PX', 'tile_outlines', 'Things', 'tiles_of', 'find_things', 'merged', 'on_the_ground', 'polygons',
-           'write_vector']
+           'layer_name', 'write_vector']
 
 # %% ../../nbs/6_use/08_vector.ipynb #0ec4f02b
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -158,6 +159,11 @@ def polygons(
     return frame[~(frame.area_m2 < min_area_m2)].reset_index(drop=True)
 
 # %% ../../nbs/6_use/08_vector.ipynb #424b9c20
+def layer_name(path:Path) -> str:
+    "The layer in a GeoPackage: the name of the file, with `map_` before it if GeoPackage and SQLite refuse that name."
+    return f"map_{path.stem}" if re.match(r"gpkg|sqlite_|rtree_|\W", path.stem, re.IGNORECASE) else path.stem
+
+
 def write_vector(
     path:Path, chosen:Path, out:Path, words:Sequence[str], min_area_m2:float=0., simplify_px:float=1.,
 )->int:                 # how many
@@ -168,6 +174,6 @@ def write_vector(
     else:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided")        # a map without CRS has polygons without
-            frame.to_file(out, layer=out.stem, driver="GPKG", engine="pyogrio", promote_to_multi=True,
+            frame.to_file(out, layer=layer_name(out), driver="GPKG", engine="pyogrio", promote_to_multi=True,
                           geometry_type="MultiPolygon")
     return len(frame)
