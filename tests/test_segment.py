@@ -149,15 +149,6 @@ def test_a_missing_extra_is_told_before_the_work(work, run, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_none_is_no_word(work, run, tmp_path):
-    "In the result `none` is the share of the pixels of no word."
-    done = run("segment", work/"in.tif", "--words", "water,None", "--out", tmp_path/"map.tif", "--json",
-               "--checkpoint", work/"model")
-
-    assert done.exit_code == 2 and "'none' stands for the pixels of none of the words" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["a;b.gpkg", "a!b.gpkg"])
 def test_a_name_that_would_be_cut_is_refused_before_the_work(work, run, tmp_path, name):
     pytest.importorskip("geopandas")

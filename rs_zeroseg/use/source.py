@@ -366,8 +366,7 @@ def check_request(
 ) -> None:
     "See that what is asked of `segment` can work, before anything is read; raises ValueError if it cannot."
     check_words(words, name)
-    if "none" in clean_words(words):
-        raise ValueError(f"{name}: 'none' stands for the pixels of none of the words; ask for something else")
+
     spans(1, block_px, halo_px)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold {threshold}: a probability between 0 and 1")
