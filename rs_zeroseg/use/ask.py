@@ -312,7 +312,8 @@ class FeatureReader:
     def __init__(self, kept:Kept, model:Segmenter):
         if fingerprint(model, torch.zeros(0)) != kept.about["request"]["model"]:
             made_by = kept.about["checkpoint"]
-            raise ValueError(f"{kept.folder}: another model has encoded it ({made_by}); ask that one")
+            raise ValueError(f"{kept.folder}: another model has encoded it ({made_by}, perhaps of "
+                             "an earlier version); ask that one, or encode the raster anew")
         self.kept, self.model, self.store = kept, model, Store(kept.folder)
         self.margin = kept.about["margin"] and tuple(kept.about["margin"])
         with asking(model):
