@@ -272,8 +272,9 @@ def test_an_answer_replaces_no_image_that_was_encoded(tmp_path):
     before = source.read_bytes()
     encode(source, tmp_path/"features", ByColour(), 128, progress=False)
 
-    with pytest.raises(ValueError, match=r"in\.tif: that is read for the map"):
-        ask(tmp_path/"features", WORDS, source, ByColour(), progress=False)
+    for out in (source, tmp_path/"features"/"valid.tif"):
+        with pytest.raises(ValueError, match=rf"{out.name}: that is read for the map"):
+            ask(tmp_path/"features", WORDS, out, ByColour(), progress=False)
 
     assert source.read_bytes() == before
 

@@ -266,7 +266,7 @@ def test_a_value_that_one_band_holds_is_a_colour(labels):
 def test_nodata_of_an_array_that_is_no_number_is_refused(labels):
     xarray = pytest.importorskip("xarray")
 
-    with pytest.raises(ValueError, match="nodata of the array, black: give a number, or remove the attribute"):
+    with pytest.raises(ValueError, match="nodata of the array, black: give a number in its attrs"):
         labels(xarray.DataArray(PIXELS, dims=("band", "y", "x"), attrs=dict(nodata="black")))
 
 
@@ -293,6 +293,18 @@ def test_a_fourth_band_of_bytes_is_alpha_if_it_looks_like_it(labels):
         np.testing.assert_array_equal(labels(array) == 255, wanted)
     np.testing.assert_array_equal(labels(infrared), labels(PIXELS))
     assert not (labels(masked_four.astype(np.uint16)) == 255).any()
+    np.testing.assert_array_equal(labels(np.concatenate([PIXELS, 0*alpha])), labels(PIXELS))
+
+
+def test_a_band_that_is_named_alpha_is_one(labels):
+    xarray = pytest.importorskip("xarray")
+    alpha = np.full((1, 128, 128), 255, np.uint8)
+    alpha[(0, *INSIDE)] = 0
+    data = xarray.DataArray(np.concatenate([alpha, PIXELS]), dims=("band", "y", "x"))
+
+    found = labels(data.assign_coords(band=["Alpha", "red", "green", "blue"]))
+
+    np.testing.assert_array_equal(found == 255, alpha[0] == 0)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float64", "longdouble", "int16", ">u2", "uint64", "int64"])

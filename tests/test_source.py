@@ -222,16 +222,37 @@ def test_a_negative_scale_turns_neither_the_limits_nor_the_picture(scene, plain,
 
 @pytest.mark.parametrize("how", ["scale and offset", "NBITS", "scaled bytes"])
 def test_files_that_count_in_different_ways_are_not_one_mosaic(scene, wide, model, tmp_path, how):
-    left, right, place = halves(scene if how == "scaled bytes" else wide)
-    a = write(tmp_path/"a.tif", left, **(dict(nbits=13) if how == "NBITS" else {}))
+    left, right, place = halves(wide if how == "scale and offset" else scene)
+    a = write(tmp_path/"a.tif", left//16 if how == "NBITS" else left, **(dict(nbits=4) if how == "NBITS" else {}))
     scale = 1. if how == "NBITS" else 1/255
     b = scaled(tmp_path/"b.tif", right, scale, 0., **place)
-    says = {"NBITS": "uint16 and uint16 with NBITS=13", "scaled bytes": "uint8 and uint8 with scale and offset"}
+    says = {"NBITS": "uint8 and uint8 with NBITS=4", "scaled bytes": "uint8 and uint8 with scale and offset"}
 
     with pytest.raises(ValueError, match=rf"a\.tif and 1 more: {says.get(how, 'uint16 and uint16 with scale')}.*apart"):
         mapped([a, b], model, tmp_path)
 
     assert mapped([a, b], model, tmp_path, stretch=(200., 7850.))["files"] == 2
+
+
+def test_files_of_12_and_16_bits_are_one_mosaic(wide, model, tmp_path):
+    left, right, place = halves(wide//2)
+    right = mapped([write(tmp_path/"a.tif", left), write(tmp_path/"b.tif", right, **place)], model, tmp_path)
+    write(tmp_path/"a.tif", left, nbits=12)
+
+    found = mapped([tmp_path/"a.tif", tmp_path/"b.tif"], model, tmp_path)
+
+    assert found["stretch_by"] == "percentiles" and agree(found.labels, right.labels) == 1
+
+
+@pytest.mark.parametrize("stretch", ["auto", "none", (0., 1.)])
+def test_one_bit_where_0_is_white_is_turned_at_any_stretch(scene, model, tmp_path, stretch):
+    dark = (scene[:1] < 128).astype(np.uint8)
+    right = mapped(write(tmp_path/"b.tif", 255 - 255*dark), model, tmp_path, bands=(1,))
+
+    found = mapped(write(tmp_path/"a.tif", dark, nbits=1, photometric="MINISWHITE"), model, tmp_path, bands=(1,),
+                   stretch=stretch)
+
+    assert agree(found.labels, right.labels) > .99
 
 
 def test_fractions_of_16_bits_have_no_number_of_bits(scene, plain, model, tmp_path):
@@ -941,7 +962,7 @@ def test_maps_of_earlier_runs_are_no_images(scene, plain, model, tmp_path, how):
 
 def test_a_file_that_is_read_is_not_replaced(scene, model, tmp_path):
     image, style = write(tmp_path/"a.tif", scene), tmp_path/"b.qml"
-    mosaic = vrt(tmp_path/"a.vrt", {image: (0, 0, SIDE, SIDE)})
+    mosaic = vrt(tmp_path/"b.vrt", {vrt(tmp_path/"a.vrt", {image: (0, 0, SIDE, SIDE)}): (0, 0, SIDE, SIDE)})
     area = tmp_path/"area.geojson"
     ring = [PLACE["transform"] @ at for at in ((9, 9), (90, 9), (90, 90), (9, 9))]
     outline = dict(type="Polygon", coordinates=[ring])
@@ -949,23 +970,49 @@ def test_a_file_that_is_read_is_not_replaced(scene, model, tmp_path):
     style.write_text("<qgis>by hand</qgis>")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
-    for given, asked, out, extras in ((image, {}, image, {}), (mosaic, {}, image, {}), (tmp_path, {}, image, {}),
+    inline = mosaic.read_text()
+    for given, asked, out, extras in ((image, {}, image, {}), (mosaic, {}, image, {}), (inline, {}, image, {}),
+                                      (tmp_path, {}, image, {}),
                                       (image, dict(aoi=str(area)), tmp_path/"b.tif", {area: print})):
         with pytest.raises(ValueError, match="that is read for the map; choose another name"):
             segment(given, WORDS, out, model, progress=False, asked=Asked(**asked), extras=extras)
-    with pytest.raises(ValueError, match=r"b\.qml: a style that belongs to something else"):
+    with pytest.raises(ValueError, match=r"b\.qml: a style that was made elsewhere"):
         segment(image, WORDS, tmp_path/"b.tif", model, progress=False)
 
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("name", ["c.tif.msk", "c.tfw"])
+@pytest.mark.parametrize("crs, wanted, transform", [
+    ("EPSG:4326", "EPSG:3413", rasterio.Affine(360/SIDE, 0, -180, 0, -30/SIDE, 90)),              # all of the Arctic
+    ("EPSG:32633", "EPSG:4326", rasterio.Affine(1, 0, 5e5, 0, -1, 9_930_000)),                    # 89 degrees north
+    ("+proj=sinu +R=6371007.181 +units=m", "EPSG:4326",
+     rasterio.Affine(5791.4, 0, -3_335_851, 0, -5791.4, 8_895_604)),                              # a tile of MODIS
+    ("EPSG:32601", "EPSG:3832", rasterio.Affine(1, 0, 165_900, 0, -1, 1_000)),                    # the date line
+])
+def test_an_image_near_a_pole_or_the_date_line_is_warped(scene, model, tmp_path, crs, wanted, transform):
+    source = write(tmp_path/"a.tif", scene, crs=crs, transform=transform)
+
+    assert mapped(source, model, tmp_path, crs=wanted).crs == rasterio.crs.CRS.from_user_input(wanted)
+
+
+@pytest.mark.parametrize("name", ["c.tif.msk", "c.tfw", "c.wld"])
 def test_what_others_left_is_not_read_with_the_map(scene, model, tmp_path, name):
-    image = write(tmp_path/"a.tif", scene)
+    image = write(tmp_path/"a.tif", scene, crs=None, transform=rasterio.Affine.identity())
     (tmp_path/name).write_text("1\n0\n0\n-1\n7\n7\n")
 
     with pytest.raises(ValueError, match=f"{name}: it would be read with c.tif"):
         segment(image, WORDS, tmp_path/"c.tif", model, progress=False)
+
+
+def test_overviews_of_an_old_map_go_and_a_place_beside_a_placed_map_stays(scene, plain, model, tmp_path):
+    image = write(tmp_path/"a.tif", scene)
+    for name in ("mapped.tif.ovr", "mapped.tfw"):
+        (tmp_path/name).write_text("1\n0\n0\n-1\n7\n7\n")
+
+    found = mapped(image, model, tmp_path)
+
+    assert agree(found.labels, plain) == 1 and found.transform == PLACE["transform"]
+    assert not (tmp_path/"mapped.tif.ovr").exists() and (tmp_path/"mapped.tfw").exists()
 
 
 def test_statistics_of_old_probabilities_do_not_outlive_them(scene, model, tmp_path):
@@ -1014,7 +1061,7 @@ def test_a_killed_run_on_a_vrt_begins_anew_when_a_source_has_changed(scene, mode
 def test_the_pole_is_mapped_and_degrees_are_not_torn(scene, model, tmp_path):
     pole = write(tmp_path/"pole.tif", scene, crs="EPSG:3995", transform=rasterio.Affine(GSD, 0, -48, 0, -GSD, 48))
     date_line = write(tmp_path/"date_line.tif", scene, crs="EPSG:32601",
-                      transform=rasterio.Affine(GSD, 0, 311_000, 0, -GSD, 1_000))
+                      transform=rasterio.Affine(GSD, 0, 165_990, 0, -GSD, 1_000))
     moon = write(tmp_path/"moon.tif", scene, crs="+proj=longlat +R=1737400 +no_defs",
                  transform=rasterio.Affine.scale(1e-5, -1e-5))
 
@@ -1022,6 +1069,8 @@ def test_the_pole_is_mapped_and_degrees_are_not_torn(scene, model, tmp_path):
     assert mapped(moon, model, tmp_path)["gsd_m"] is None
     for image in (pole, date_line):
         mapped(image, model, tmp_path, crs="EPSG:32633" if image is pole else "EPSG:3832")
+    with pytest.raises(ValueError, match="EPSG:4326 tears this image apart"):
+        mapped(date_line, model, tmp_path, crs="EPSG:4326")
     with pytest.raises(ValueError, match=r"--crs EPSG:5703: no CRS of a map"):
         mapped(pole, model, tmp_path, crs="EPSG:5703")
 
@@ -1127,7 +1176,7 @@ LINES = {   # arguments after `segment`; {} is the folder
     "wrong bands": ("{}/a.tif --bands 4,3,2", "a.tif: band 4 is asked for, but there are 3"),
     "no bands": ("{}/a.tif --bands red", "--bands red: give red, green and blue as --bands 4,3,2"),
     "a wrong stretch": ("{}/a.tif --stretch 9,3", "--stretch 9,3: give two values"),
-    "a wrong nodata": ("{}/a.tif --nodata black", "--nodata black: give a number, or none"),
+    "a wrong nodata": ("{}/a.tif --nodata black", "--nodata black: give a number, declared or none"),
     "a wrong CRS": ("{}/a.tif --crs EPSG:1", "--crs EPSG:1: no CRS that is known"),
     "a wrong size": ("{}/a.tif --gsd fine", "--gsd fine: give metres per pixel"),
     "a wrong area": ("{}/a.tif --aoi town", "--aoi town: neither four numbers nor a file"),

@@ -61,7 +61,7 @@ def look_of(
         If one of them makes no sense. The message names it and shows how it is written."""
     numbers = None if bands is None else _bands(bands)
     limits = stretch if stretch in ("auto", "percent", "none") else _limits(stretch)
-    value = nodata if nodata in (None, "none") else _value(nodata)
+    value = nodata if nodata in (None, "declared", "none") else _value(nodata)
     return Look(numbers, limits, value)
 
 
@@ -91,7 +91,7 @@ def _limits(text:str) -> tuple[float, float]:
 def _value(text:str) -> float:
     numbers = _numbers(text)
     if len(numbers) != 1:
-        raise ValueError(f"--nodata {text}: give a number, or none")
+        raise ValueError(f"--nodata {text}: give a number, declared or none")
     return numbers[0]
 
 # %% ../../nbs/1_data/09_bands.ipynb #08c337be

@@ -200,8 +200,8 @@ def facts_of(
     rgb, why = rgb_bands(src, look.bands)
     dtype = np.result_type(*(src.dtypes[b - 1] for b in rgb))
     _check_nodata(src.name, look.nodata, dtype)
-    inverted = rgb == (1, 1, 1) and src.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
-    palette = None if inverted else palette_of(src, rgb[0])
+    palette, tags = palette_of(src, rgb[0]), src.tags(ns="IMAGE_STRUCTURE")
+    inverted = rgb == (1, 1, 1) and palette is None and tags.get("MINISWHITE") == "YES"
     facts = Facts(rgb, why, dtype, palette, inverted, filled=filled_by(src, rgb[0]))
     shrink = max(1, max(src.shape)/size_px)
     shape = max(1, round(src.height/shrink)), max(1, round(src.width/shrink))
@@ -249,7 +249,7 @@ def _find_holes(
     for hole in facts.holes:
         where = "" if hole.where is None else " at its edge"
         facts.notes.append(f"{hole.value:g} in all three bands{where} is taken for nodata and left out; "
-                           "--nodata none keeps it")
+                           "--nodata declared keeps it")
     inside = same & (values[0] == 0)                                      # black pixels that stay
     for hole in facts.holes:
         if hole.where is not None:
@@ -296,7 +296,8 @@ def _said(members:Sequence[Facts]) -> tuple[np.ndarray|None, str]:
 def kind_of(facts:Facts) -> str:
     "How a file counts, as 'uint16 with NBITS=12'. Files that count alike can share a stretch."
     kind = "uint8" if facts.palette is not None else str(facts.dtype)
-    said = [key for key in facts.known if "NBITS" in key] + ["scale and offset"]*(facts.gain is not None)
+    said = [key for key in facts.known if "NBITS" in key and kind == "uint8"]        # more bits are stretched anyhow
+    said += ["scale and offset"]*(facts.gain is not None)
     said += ["0 as white"]*facts.inverted
     return " with ".join([kind, *said])
 

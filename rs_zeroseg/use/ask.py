@@ -169,8 +169,8 @@ class Remembered(Input):
         return [self.name, (Path(self.name)/"features.json").stat().st_mtime_ns]
 
     def read_files(self) -> list[str]:
-        "The images that were encoded; an answer must not replace them."
-        return self.about["read"]
+        "The images that were encoded, and what says where they held data; an answer must not replace them."
+        return [*self.about["read"], str(Path(self.name)/"valid.tif")]
 
 
 def read_about(folder:Path) -> dict:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from functools import partial
 from itertools import product, repeat
 from pathlib import Path
@@ -41,7 +41,7 @@ from .source import grid_origin
 def fingerprint(model:torch.nn.Module, text_emb:torch.Tensor) -> str:
     "16 hexadecimal digits that tell two models, or two questions (K,D_E), apart."
     config = getattr(model, "config", None)
-    settings = asdict(config) | {"threshold": None} if config else {}     # the threshold is part of the request
+    settings = asdict(config) | {"threshold": None} if is_dataclass(config) else {}   # the request has the threshold
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8)
     for name, tensor in sorted(model.state_dict().items()) + [("", text_emb)]:
         values = tensor.detach().cpu().contiguous().flatten()

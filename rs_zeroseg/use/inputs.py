@@ -134,8 +134,8 @@ def _geojson(path:Path) -> tuple[CRS, list[dict[str, Any]]]:
 
 
 def _singles(shape:dict[str, Any]|None) -> list[dict[str, Any]]:
-    "A geometry, or those in a collection; LookupError or TypeError if it is not whole."
-    if not shape:
+    "A geometry, or those in a collection, but no empty ones; LookupError or TypeError if it is not whole."
+    if not shape or shape.get("coordinates") in ([], ()):
         return []
     if shape["type"] != "GeometryCollection":
         return [shape]

@@ -196,8 +196,8 @@ INPUT_OPTIONS = (
                  help="Make LOW black and HIGH full brightness. With percent these are the 2nd and 98th percentile, "
                       "with none they are the limits of the data type."),
     click.option("--nodata", metavar="VALUE",
-                 help="Treat pixels with this value as empty, too. With none every pixel but NaN holds data, "
-                      "whatever the file says."),
+                 help="Treat pixels with this value as empty, too. With declared only those "
+                      "are that the file calls so. With none every pixel holds data but NaN and the gaps of a VRT."),
     click.option("--crs", metavar="CRS",
                  help="Make the map in this coordinate system, e.g. EPSG:32631. If left out, it is that of the first "
                       "file."),

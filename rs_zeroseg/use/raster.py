@@ -161,12 +161,13 @@ def check_apart(given:Input, order:Order) -> None:
     ValueError
         If a result is named as a file that is read or as a foreign style, or lies beside a foreign mask or place."""
     read = {Path(name).resolve() for name in given.read_files()}
+    places = (".tfw", ".TFW", ".tifw", ".wld", ".WLD") if given.map.transform.is_identity else ()
     for target in order.outputs:
         if target.resolve() in read:
             raise ValueError(f"{target}: that is read for the map; choose another name for the result")
         if target.suffix == ".qml" and target.is_file() and NONE_NAME.encode() not in target.read_bytes():
-            raise ValueError(f"{target}: a style that belongs to something else; choose another name for the map")
-        for beside in (Path(f"{target}.msk"), target.with_suffix(".tfw")):
+            raise ValueError(f"{target}: a style that was made elsewhere; move it away, or choose another name")
+        for beside in (Path(f"{target}.msk"), *map(target.with_suffix, places)):
             if target.suffix == ".tif" and beside.is_file():
                 raise ValueError(f"{beside}: it would be read with {target.name}; remove it, or choose another name")
 
@@ -196,8 +197,9 @@ def make_map(
     with whole_files(*order.outputs) as parts:
         fill_log(log, request, blocks, order.depths, answer, name)
         counts = write_answers(given, order, log, [kept for kept, _ in blocks], parts)
-    for chances in order.chances:
-        Path(f"{chances}.aux.xml").unlink(missing_ok=True)          # what a GIS has counted in older ones
+    made_elsewhere = [f"{order.out}.ovr", *(f"{path}{end}" for path in order.chances for end in (".aux.xml", ".ovr"))]
+    for name in made_elsewhere:                                     # what a GIS has made of older ones
+        Path(name).unlink(missing_ok=True)
     shutil.rmtree(log, ignore_errors=True)
     told = dict(out=str(order.out), words=order.words, threshold=order.threshold)
     return told | told_of(given) | shares_of(counts, order.words)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 
 from ..evidence.shifts import Shifted
 from ..model.checkpoint import load
@@ -173,7 +174,8 @@ def colours_of(array:np.ndarray, names:Sequence[str]) -> dict:
     "How the bands of a (C,H,W) array are tagged in a GeoTIFF; bands that have names or are many are not tagged."
     if names or len(array) not in (3, 4):
         return dict(photometric="MINISBLACK")
-    return dict(photometric="RGB", alpha="YES" if array.dtype == np.uint8 else "NO")
+    masks = len(array) == 4 and array.dtype == np.uint8 and array[3].any()
+    return dict(photometric="RGB", alpha="YES" if masks else "NO")
 
 
 def segment_array(
@@ -195,9 +197,11 @@ def segment_array(
         source, out = Path(name)/"array.tif", Path(name)/"map.tif"
         profile = dict(driver="GTiff", count=C, height=H, width=W, dtype=array.dtype) | place
         with rasterio.open(source, "w", **profile, **colours_of(array, names)) as dst:
-            dst.write(array)
             for band, title in enumerate(names, 1):
                 dst.set_band_description(band, title)
+            if titles := [title.lower() for title in names]:
+                dst.colorinterp = [ColorInterp.alpha if title == "alpha" else ColorInterp.undefined for title in titles]
+            dst.write(array)
             if not valid.all():
                 dst.write_mask(valid)
         raster.segment(source, words, out, model, **options)
@@ -230,7 +234,7 @@ def nodata_of(data:"DataArray") -> list[float]:
         return [float(value) for value in said]
     except (TypeError, ValueError):
         named = ", ".join(map(str, said))
-        raise ValueError(f"nodata of the array, {named}: give a number, or remove the attribute") from None
+        raise ValueError(f"nodata of the array, {named}: give a number in its attrs and encoding, or none") from None
 
 
 def segment_xarray(data:"DataArray", words:Sequence[str], model:Segmenter, **options) -> "DataArray":

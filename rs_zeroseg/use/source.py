@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
-from rasterio.warp import calculate_default_transform, transform_bounds
+from rasterio.warp import calculate_default_transform, transform, transform_bounds
 from rasterio.windows import Window
 
 from ..data.bands import NOTHING_SAID, Look, place
@@ -99,6 +100,19 @@ def _default_grid(source:Source, crs:CRS) -> Grid:
     return Grid(crs, corner, width, height)
 
 
+def _torn(source:Source, grid:Grid|Source) -> bool:
+    "Is an image that crosses 180 degrees of longitude spread around the whole Earth, with pixels as large?"
+    before, after = ground_metres(source), ground_metres(grid)
+    if not grid.crs.is_geographic or not (before and after and after > 4*before):
+        return False
+    steps = np.linspace(0, 1, 65)
+    for rows in (steps, 1 - steps):                                      # along both diagonals
+        x, y = place(source.transform, source.width*steps, source.height*rows)
+        if np.abs(np.diff(transform(source.crs, grid.crs, x, y)[0])).max() > 180:
+            return True
+    return False
+
+
 def _snapped(source:Source, grid:Source|Grid) -> Grid:
     "The pixels of the endless grid that `grid` is a part of, as far as `source` reaches."
     left, bottom, right, top = transform_bounds(source.crs, grid.crs, *bounds_of(source), densify_pts=21)
@@ -132,8 +146,7 @@ def joined(
         return sources[0] if len(sources) == 1 else Mosaic(sources)
     straight = sources[0].crs == wanted and sources[0].transform.is_rectilinear
     grid = sources[0] if straight else _default_grid(sources[0], wanted)
-    before, after = ground_metres(sources[0]), ground_metres(grid)
-    if before and not (after and 1/4 < after/before < 4):
+    if _torn(sources[0], grid):
         raise ValueError(f"{name}: {georeference(grid)} tears this image apart, as degrees do where the "
                          "longitude jumps from 180 to -180; give another CRS with --crs")
     fits = [s.crs == wanted and on_one_grid([grid, s]) for s in sources]
@@ -187,11 +200,15 @@ def _state(name:str) -> list:
 
 def _parts_of(file:FileSource) -> list[str]:
     "The other files that GDAL reads for a file: the sources of a VRT, a mask beside it; not overviews, none of a URL."
-    if not Path(file.name).is_file():
-        return []
-    with raster_settings():
-        names = file.pool.opened(file.name).files
-    return sorted(name for name in names if name != file.name and not name.endswith((".aux.xml", ".ovr")))
+    found, waiting = set(), [file.name]
+    while waiting:
+        name = waiting.pop()
+        if not name.startswith("/vsi") and "://" not in name:
+            with raster_settings():
+                beside = set(file.pool.opened(name).files) - found
+            found |= beside
+            waiting += [part for part in beside - {name} if part.lower().endswith(".vrt")]
+    return sorted(name for name in found if name != file.name and not name.endswith((".aux.xml", ".ovr")))
 
 # %% ../../nbs/6_use/03_source.ipynb #a9c644d3
 def _span(first:int, end:int, seen:int, total:int) -> range:
@@ -319,7 +336,10 @@ def open_source(
             share_stretch([file.facts for file in files], asked.look.stretch, name)
             if len(files) == 1:
                 _say_neighbours(files[0])
-            source = joined(files, asked.crs, name)
+            try:
+                source = joined(files, asked.crs, name)
+            except CPLE_BaseError as error:
+                raise ValueError(f"{name}: it cannot be warped as a whole ({error}); give another --crs") from None
             if asked.aoi is not None:
                 source = Part(source, shapes_of(asked.aoi, source.crs), asked.aoi)
             elif isinstance(source, Mosaic):
