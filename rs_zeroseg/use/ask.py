@@ -168,9 +168,9 @@ class Remembered(Input):
         "The folder, and when its features were made."
         return [self.name, (Path(self.name)/"features.json").stat().st_mtime_ns]
 
-    def read_files(self) -> list[str]:
+    def read_files(self) -> set[str]:
         "The images that were encoded, and what says where they held data; an answer must not replace them."
-        return [*self.about["read"], str(Path(self.name)/"valid.tif")]
+        return {*self.about["read"], str(Path(self.name, "valid.tif").resolve())}
 
 
 def read_about(folder:Path) -> dict:
@@ -243,10 +243,9 @@ def encode(
     with one_run(out), rasterio.Env(GDAL_CACHEMAX=64), source as given, asking(model):
         settings = dict(block_px=block_px, halo_px=halo_px, model=fingerprint(model, torch.zeros(0)),
                         crs=asked.crs)
-        read = [str(Path(name).resolve()) if Path(name).is_file() else name for name in given.read_files()]
+
         about = dict(map=about_grid(given.map), seen=about_grid(given.seen), told=given.told(), checkpoint=checkpoint,
-                     read=read,
-                     request=request_of(given, [], **settings))
+                     read=sorted(given.read_files()), request=request_of(given, [], **settings))
         if not out.exists():
             blocks = block_windows(given.seen, block_px, halo_px)
             about |= dict(blocks=len(blocks), margin=margin_px(model))

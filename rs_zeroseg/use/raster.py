@@ -160,10 +160,10 @@ def check_apart(given:Input, order:Order) -> None:
     ------
     ValueError
         If a result is named as a file that is read or as a foreign style, or lies beside a foreign mask or place."""
-    read = {Path(name).resolve() for name in given.read_files()}
+    read = given.read_files()
     places = (".tfw", ".TFW", ".tifw", ".wld", ".WLD") if given.map.transform.is_identity else ()
     for target in order.outputs:
-        if target.resolve() in read:
+        if str(target.resolve()) in read:
             raise ValueError(f"{target}: that is read for the map; choose another name for the result")
         if target.suffix == ".qml" and target.is_file() and NONE_NAME.encode() not in target.read_bytes():
             raise ValueError(f"{target}: a style that was made elsewhere; move it away, or choose another name")

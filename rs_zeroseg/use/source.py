@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -174,19 +175,29 @@ class Input:
 
     def identity(self) -> list:
         "The files as they are and as they are read, and the polygons of the area: all that makes another map."
-        shapes = json.dumps(self.map.shapes) if isinstance(self.map, Part) else ""
-        found = [hashlib.blake2b(shapes.encode(), digest_size=8).hexdigest()]
-        for file in self.files:
-            parts = hashlib.blake2b(json.dumps(list(map(_state, _parts_of(file)))).encode(), digest_size=8).hexdigest()
+        found = [_hashed(self.map.shapes if isinstance(self.map, Part) else None)]
+        for file, names in zip(self.files, self.parts):
+            parts = _hashed([_state(name) for name in names])
             holes = repr([(hole.value, hole.where is None) for hole in file.facts.holes])       # found or asked for
             masks = [file.facts.alpha, file.facts.masked]
             found.append([*_state(file.name), parts, *file.facts.bands, repr(file.facts.limits), holes, *masks])
         return found
 
-    def read_files(self) -> list[str]:
-        "All files that the map is made from: images, what a VRT reads, masks, and the file of the area."
+    @cached_property
+    def parts(self) -> list[list[str]]:
+        "Of each file, the other files that GDAL reads for it."
+        return [_parts_of(file) for file in self.files]
+
+    def read_files(self) -> set[str]:
+        "Whole names of all that the map is made from: images, what a VRT reads, masks, and the file of the area."
         area = [self.map.name] if isinstance(self.map, Part) else []
-        return [*area, *(name for file in self.files for name in (file.name, *_parts_of(file)))]
+        names = [*area, *(file.name for file in self.files), *(name for part in self.parts for name in part)]
+        return {_state(name)[0] for name in names}
+
+
+def _hashed(content:Any) -> str:
+    "16 hexadecimal digits that tell lists of numbers and texts apart."
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
 
 
 def _state(name:str) -> list:
@@ -386,7 +397,6 @@ def check_request(
 ) -> None:
     "See that what is asked of `segment` can work, before anything is read; raises ValueError if it cannot."
     check_words(words, name)
-
     spans(1, block_px, halo_px)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold {threshold}: a probability between 0 and 1")
@@ -395,6 +405,5 @@ def check_request(
             raise ValueError(f"{target}: the result is a GeoTIFF; give a name that ends in .tif")
         if not target.parent.is_dir():
             raise ValueError(f"{target.parent}: no such folder; make it first")
-
     if len(set(outputs)) < len(outputs):
         raise ValueError(f"{outputs[0]}: the map and the probabilities need two names")
